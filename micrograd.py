@@ -1,6 +1,7 @@
 """micrograd.py: automatic differentiation and neural networks in one file of pure Python.
 
-Copy this file into your project; it needs nothing but Python 3.8 or newer. Read it from top to bottom:
+Copy this file into your project; it needs nothing but Python 3.8 or newer. `python3 micrograd.py` checks
+it. Read it from top to bottom:
 
     the chain rule   a graph of operations, and how gradients flow back through it
     the rules        every elementwise operation, next to its derivative
@@ -26,18 +27,20 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import random
+import struct
 import sys
-from contextlib import ContextDecorator
-from itertools import chain, cycle, islice, product, repeat
+from array import array
+from contextlib import ContextDecorator, suppress
+from itertools import accumulate, chain, product, repeat
 from numbers import Number
 from threading import get_ident
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 __version__ = "1.0.0"
-
-_new = object.__new__
 Rule = Callable[..., Any]
+_new = object.__new__
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -51,12 +54,13 @@ Rule = Callable[..., Any]
 # ----------------------------------------------------------------------------------------------------
 
 _LEAF: Tuple[str, Optional[Rule], Optional[Rule]] = ("", None, None)
+_ZERO = 0.0                     # the .grad of a Value before any backward pass: this very object
 
 
 class Node:
     """What Value and Tensor share: data, its gradient, and the operation that made it.
 
-    `_a` and `_b` are the operands (a tuple of nodes counts as one) and `_rule` is (name of the operation,
+    `_a` and `_b` are the operands (`_b` may be a tuple of several), `_rule` is (name of the operation,
     rule for a, rule for b). An operand without a rule is a constant: nothing is computed for it. A node
     refers to its operands and never back. Without cycles, a graph is freed the moment its result is, and
     the garbage collector has nothing to find.
@@ -79,8 +83,14 @@ class Node:
     @property
     def _prev(self) -> Tuple[Any, ...]:
         """The operands as nodes; plain numbers among them as constant leaves."""
-        return tuple(p if isinstance(p, Node) else self._constant(p)
-                     for p in _operands(self._a) + _operands(self._b))
+        parts: List[Any] = []
+        for operand in (self._a, self._b):
+            if isinstance(operand, _Row):
+                operand = operand._b
+            elif isinstance(operand, list):     # the numbers of a dot product; without the 1 for the bias
+                operand = operand if operand is self._a else operand[:-1]
+            parts += operand if isinstance(operand, (tuple, list)) else [] if operand is None else [operand]
+        return tuple(p if isinstance(p, Node) else self._constant(p) for p in parts)
 
     def backward(self, gradient: Any = None) -> None:
         """Add d self / d node into `.grad` of every node that self depends on, itself included.
@@ -99,73 +109,68 @@ class Node:
 
     def maximum(self, other: Any) -> Any:
         """The larger of both, elementwise; equal ones get half the gradient each."""
-        return _or_type_error("maximum", self._maximum(other))
+        return _known("maximum", other, self._maximum(other))
 
     def minimum(self, other: Any) -> Any:
         """The smaller of both, elementwise; equal ones get half the gradient each."""
-        return _or_type_error("minimum", self._minimum(other))
-
-    def leaky_relu(self, slope: float = 0.01) -> Any:
-        """x where x > 0, slope * x elsewhere."""
-        return _function("leaky_relu", lambda x: x if x > 0 else slope * x,
-                         lambda g, out, x: g * (_positive(x) + slope * (1 - _positive(x))))(self)
+        return _known("minimum", other, self._minimum(other))
 
     def clip(self, low: Any = None, high: Any = None) -> Any:
         """x, but no less than low and no more than high (numbers, or None); at a bound the gradient passes."""
         if low is None and high is None:
             raise ValueError("clip: give low, high or both")
+        for bound in (low, high):
+            _known("clip", bound, bound if bound is None else _number(bound))
 
         def clipped(x: Any) -> Any:
             x = low if low is not None and x < low else x
             return high if high is not None and x > high else x
-        return _function("clip", clipped, lambda g, out, x: g * _step(lambda x: x == clipped(x))(x))(self)
+        inside = _step(lambda x: x == clipped(x))
+        return _function("clip", clipped, lambda g, out, x: g * inside(x))(self)
+
+    def leaky_relu(self, slope: float = 0.01) -> Any:
+        """x where x > 0, slope * x elsewhere."""
+        slope = _known("leaky_relu", slope, _number(slope))
+        return _function("leaky_relu", lambda x: x if x > 0 else slope * x,
+                         lambda g, out, x: g * (_positive(x) + slope * (1 - _positive(x))))(self)
 
     def __reduce__(self) -> Tuple[Any, ...]:
         """Pickle and deepcopy keep data, grad and label. The graph, however deep, stays behind."""
-        return _restore, (type(self), {name: getattr(self, name) for name in self._STATE})
+        return _restored, (type(self), {name: getattr(self, name) for name in self._STATE})
 
 
-def _or_type_error(name: str, out: Any) -> Any:
-    if out is NotImplemented:
-        raise TypeError(f"{name}: the other operand must be of the same kind, or a number")
-    return out
-
-
-def _restore(cls: Any, state: Dict[str, Any]) -> Any:
+def _restored(cls: Any, state: Dict[str, Any]) -> Any:
     node = _new(cls)
-    node._a = node._b = None
-    node._rule, node._due = _LEAF, 0
+    node._a, node._b, node._rule, node._due = None, None, _LEAF, 0
     for name, value in state.items():
         setattr(node, name, value)
     return node
 
 
-def _operands(operand: Any) -> Tuple[Any, ...]:
-    """What stands in the place of one operand: nothing, a node or number, or several."""
-    if isinstance(operand, _Row):
-        return operand._b
-    if isinstance(operand, (tuple, list)):
-        return tuple(operand)
-    return () if operand is None else (operand,)
+def _known(name: str, given: Any, result: Any) -> Any:
+    """result, or a TypeError where it is NotImplemented because of what was given."""
+    if result is NotImplemented:
+        raise TypeError(f"{name}: cannot take {given!r:.200}")
+    return result
 
 
 def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -> Any:
     """Put d root / d node into `.grad` of each node below root, and return finish(nodes, kept).
 
     Why the order matters: in `b = a + a; c = b + b`, b must hand its gradient on to a only once, when
-    both uses of b have paid in; too early, and a is counted wrong. So we first count how often each node
+    both uses of b have paid in; too early, and a gets a part of it. So we first count how often each node
     is used (`_due`), and let a node pay its operands when all its users have paid. A list that grows
     while we walk it takes the place of recursion: a graph may be a million operations deep.
 
     What `.grad` held before is kept aside, so that only this pass's gradients flow. After an error
-    (or Ctrl-C) all is put back.
+    (or Ctrl-C) it is put back.
     """
     seed = root._seed(gradient)
     numbers = isinstance(root, Value) and not create_graph
     nodes: List[Any] = [root]
     kept: List[Tuple[Any, Any]] = []
     try:
-        _count_uses(nodes, kept, 0 if numbers else None)
+        _count_uses(nodes, kept, root._NO_GRAD, 0 if numbers else None)
         root.grad = seed
         if numbers:
             _pay_numbers(root)
@@ -180,18 +185,22 @@ def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -
         raise
 
 
-def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], zero: Any) -> None:
+def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], none: Any, zero: Any) -> None:
     """Append every node below nodes[0], count its uses into `_due`, and set its `.grad` to zero."""
     push = nodes.append
     for node in nodes:
-        if node.grad:
+        if node.grad is not none:
             kept.append((node, node.grad))
         node.grad = zero
         _, da, db = node._rule
         if db is not None:
             b = node._b
             if type(b) is tuple:
-                _count_several(b, push)
+                for part in b:
+                    if isinstance(part, Node) and part.requires_grad:
+                        if not part._due:
+                            push(part)
+                        part._due += 1
                 if type(node) is _Row:
                     node.grad = []
             elif b._due:
@@ -208,28 +217,20 @@ def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], zero: Any) -> Non
                 push(a)
 
 
-def _count_several(operands: Tuple[Any, ...], push: Rule) -> None:
-    for operand in operands:
-        if getattr(operand, "requires_grad", False):
-            if not operand._due:
-                push(operand)
-            operand._due += 1
-
-
 def _pay_numbers(root: Any) -> None:
     """The chain rule on plain numbers: the hot path of Value, so one and two operands are unrolled.
 
-    The rules of +, * and dot, most of what scalar code does, are written out: a call costs more than they do.
+    The rules of +, * and dot, most of what scalar code does, are written out: a call costs more than they
+    do. A dot product with g = 0 (many are, behind a relu) has nothing to pay.
     """
     ready = [root]
     push = ready.append
-    node = root
-    try:
-        for node in ready:
-            _, da, db = node._rule
-            a = node._a
-            b = node._b
-            g = node.grad
+    for node in ready:
+        _, da, db = node._rule
+        a = node._a
+        b = node._b
+        g = node.grad
+        try:
             if db is None:
                 if da is None:
                     continue                                    # a leaf
@@ -260,21 +261,21 @@ def _pay_numbers(root: Any) -> None:
                 b.grad += db(g, node.data, a, b.data)
                 a = b
             else:                                               # the Values of a row
-                for operand, d in zip(b, db(g)):
-                    if isinstance(operand, Node):
-                        operand.grad += d
-                        operand._due -= 1
-                        if not operand._due:
-                            push(operand)
-                node.grad = None
+                for part, d in zip(b, db(g, None, b)):
+                    if isinstance(part, Value):
+                        part.grad += d
+                        part._due -= 1
+                        if not part._due:
+                            push(part)
+                node.grad = _ZERO
                 continue
-            if a._due == 1:
-                a._due = 0
-                push(a)
-            else:
-                a._due -= 1
-    except (ArithmeticError, ValueError) as error:
-        raise _no_derivative(node, error) from error
+        except (ArithmeticError, ValueError) as error:
+            raise _no_derivative(node, error) from error
+        if a._due == 1:
+            a._due = 0
+            push(a)
+        else:
+            a._due -= 1
 
 
 def _pay_nodes(root: Any) -> None:
@@ -288,7 +289,7 @@ def _pay_nodes(root: Any) -> None:
     def pay(operand: Any, d: Any) -> None:
         if type(operand) is tuple:
             for part, part_d in zip(operand, d):
-                if getattr(part, "requires_grad", False):
+                if isinstance(part, Node) and part.requires_grad:
                     pay(part, part_d)
             return
         if isinstance(operand, Tensor):
@@ -301,18 +302,17 @@ def _pay_nodes(root: Any) -> None:
         if not operand._due:
             ready.append(operand)
 
-    node = root
-    try:
-        for node in ready:
-            _, da, db = node._rule
-            a, b, g = node._a, node._b, node.grad
-            operands = (a,) if b is None else (b,) if a is None else (a, b)
+    for node in ready:
+        _, da, db = node._rule
+        a, b, g = node._a, node._b, node.grad
+        operands = [p for p in (a, b) if p is not None]
+        try:
             if da is not None:
                 pay(a, da(g, node, *operands))
             if db is not None:
-                pay(b, db(g, node, *operands) if type(node) is not _Row else db(g))
-    except (ArithmeticError, ValueError) as error:
-        raise _no_derivative(node, error) from error
+                pay(b, db(g, node, *operands))
+        except (ArithmeticError, ValueError) as error:
+            raise _no_derivative(node, error) from error
 
 
 def _no_derivative(node: Any, error: Exception) -> Exception:
@@ -321,16 +321,17 @@ def _no_derivative(node: Any, error: Exception) -> Exception:
 
 
 def _add_to_grad(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
-    """End of backward(): add what `.grad` held before."""
-    if isinstance(nodes[0], Value):
-        for node, before in kept:
+    """The end of backward(): add what `.grad` held before."""
+    for node, before in kept:
+        if not isinstance(node, Tensor):
             node.grad += before
-    else:
-        grads = [copied(node.grad.data) for node in nodes]    # one gradient may serve several nodes
-        for node, data in zip(nodes, grads):
-            node.grad = data
-        for node, before in kept:
-            node.grad = zip_map(operator.add, len(shape_of(before)), before, node.grad)
+        elif shape_of(before) == node.shape:
+            node.grad = Tensor._from(zip_map(operator.add, node.ndim, before, node.grad.data))
+        else:
+            raise ValueError(f"backward: .grad has shape {shape_of(before)}, its Tensor {node.shape}")
+    if isinstance(nodes[0], Tensor):    # leaves get lists of their own: + pays the same g to both operands
+        for node in nodes:
+            node.grad = copied(node.grad.data) if node._rule is _LEAF else node.grad.data
 
 
 def _put_back(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
@@ -352,17 +353,16 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Tuple[Any, ...
     >>> slope.data, grad(slope, x)[0].data
     (27.0, 18.0)
     """
-    wanted = [inputs] if isinstance(inputs, Node) else list(inputs)
-    for i, node in enumerate([output] + wanted):
+    wanted = [inputs] if isinstance(inputs, Node) else _listed("grad", inputs)
+    for what, node in [("the output", output)] + [(f"input {i}", x) for i, x in enumerate(wanted)]:
         if not isinstance(node, (Value, Tensor)):
-            what = f"input {i - 1}" if i else "the output"
-            raise TypeError(f"grad: {what} must be a Value or a Tensor, not {type(node).__name__}")
+            raise TypeError(f"grad: {what} must be a Value or a Tensor, not {node!r:.200}")
 
     def read(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> Tuple[Any, ...]:
-        known = set(map(id, nodes))
+        below = set(map(id, nodes))
         for i, node in enumerate(wanted):
-            if id(node) not in known:
-                raise ValueError(f"grad: the output does not depend on input {i}, {node!r}")
+            if id(node) not in below:
+                raise ValueError(f"grad: the output does not depend on input {i}, {node!r:.200}")
         found = tuple(n.grad if isinstance(n.grad, Node) else Value(n.grad) for n in wanted)
         _put_back(nodes, kept)
         return found
@@ -370,11 +370,11 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Tuple[Any, ...
     return _backpropagate(output, None, create_graph, read)
 
 
-_paused: Dict[int, int] = {}    # thread -> how many no_grad blocks it is in; empty nearly always
+_paused: Dict[int, int] = {}    # thread -> how many no_grad blocks it is in; nearly always empty
 
 
 class no_grad(ContextDecorator):
-    """Context manager and decorator: operations in this thread record no graph, so they cost less.
+    """Context manager and decorator: operations in this thread record no graph, and so cost less.
 
     >>> w = Value(2.0)
     >>> with no_grad():
@@ -390,6 +390,7 @@ class no_grad(ContextDecorator):
         _paused[get_ident()] -= 1
         if not _paused[get_ident()]:
             del _paused[get_ident()]
+
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -421,17 +422,12 @@ def _times_y(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * y
 
 
-#            name  forward            gradient of x                   gradient of y
-_ADD = ("+", operator.add,
-        _same,                        _same)
-_SUB = ("-", operator.sub,
-        _same,                        lambda g, out, x, y: -g)
-_MUL = ("*", operator.mul,
-        _times_y,                     lambda g, out, x, y: g * x)
-_DIV = ("/", operator.truediv,
-        lambda g, out, x, y: g / y,   lambda g, out, x, y: -g * out / y)
-_POW = ("**", _power,
-        _power_base,                  lambda g, out, x, y: g * out * _log_of_base(x))
+#       name  forward             gradient of x                  gradient of y
+_ADD = ("+", operator.add, _same, _same)
+_SUB = ("-", operator.sub, _same, lambda g, out, x, y: -g)
+_MUL = ("*", operator.mul, _times_y, lambda g, out, x, y: g * x)
+_DIV = ("/", operator.truediv, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+_POW = ("**", _power, _power_base, lambda g, out, x, y: g * out * _log_of_base(x))
 _MAXIMUM = ("maximum", lambda x, y: x if x >= y or x != x else y,
             lambda g, out, x, y: g * _wins(x, y) / 2, lambda g, out, x, y: g * _wins(y, x) / 2)
 _MINIMUM = ("minimum", lambda x, y: x if x <= y or x != x else y,
@@ -440,53 +436,56 @@ _MINIMUM = ("minimum", lambda x, y: x if x <= y or x != x else y,
 
 def _step(forward: Rule) -> Rule:
     """A piecewise constant function of numbers, for use in rules: its own derivative is 0."""
-    def apply(x: Any, *more: Any) -> Any:
-        if isinstance(x, Tensor):
-            return Tensor._from(_broadcast("", forward, x, *more))
-        return forward(x.data if isinstance(x, Value) else x, *(y.data if isinstance(y, Value) else y for y in more))
+    def apply(*operands: Any) -> Any:
+        if any(isinstance(p, Tensor) for p in operands):
+            return Tensor._from(_broadcast("", forward, *operands))
+        return forward(*[p.data if isinstance(p, Value) else p for p in operands])
     return apply
 
 
-def _positive(x: Any) -> Any:
-    return Tensor._from(_broadcast(">", operator.gt, x, 0)) if isinstance(x, Tensor) else x > 0
-
-
 _is_zero = _step(lambda x: x == 0)
+_positive = _step(lambda x: x > 0)
 _sign = _step(lambda x: (x > 0) - (x < 0))
-_equal = _step(lambda x, y: x == y or x != x)      # nan counts as equal: it is what max has found
+_equal = _step(lambda x, y: x == y or x != x)       # nan counts as equal: it is what max has found
 _wins = _step(lambda x, y: (x > y) + (x >= y))      # 2 for the larger, 1 each for equals
 
 
-def _function(name: str, forward: Rule, rule: Rule) -> Rule:
-    """A function of one Value, Tensor or number, from what it does to a number and its derivative."""
+def _gate(g: Any, x: Any) -> Any:
+    """g where x > 0 and 0 elsewhere: the gradient of relu."""
+    if not isinstance(g, Tensor):
+        return g if x > 0 else 0 * g
+    zero, xs = _zero(g.data), x.data
+    data = map_rows(lambda g, x: [gi if xi > 0 else zero for gi, xi in zip(g, x)], g.ndim, g.data, xs)
+    return _result(data, "gate", g, lambda g, out, _: _gate(g, Tensor._from(xs)))
+
+
+def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None) -> Rule:
+    """A function of one Value, Tensor or number, from what it does to a number and its derivative.
+
+    `rows` does the same to a list of numbers at once, where that is worth having.
+    """
     node_rule = (name, rule, None)
 
     def apply(x: Any) -> Any:
         if isinstance(x, Value):
-            out = _new(Value)
             try:
-                out.data = forward(x.data)
+                data = forward(x.data)
             except (ArithmeticError, ValueError) as error:
-                out.data = _explain(error, name, x.data)
-            out.grad, out.label, out._due, out._b = 0.0, "", 0, None
-            if _paused and get_ident() in _paused:
-                out._a, out._rule = None, _LEAF
-            else:
-                out._a, out._rule = x, node_rule
-            return out
+                data = _explain(error, name, x.data)
+            return _value(data, node_rule, x, None)
         if isinstance(x, Tensor):
-            return _result(_broadcast(name, forward, x), name, x, rule)
+            data = map_rows(rows, x.ndim, x.data) if rows else _broadcast(name, forward, x)
+            return _result(data, name, x, rule)
         return forward(x)
 
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = f"{name}, elementwise."
+    apply.__name__, apply.__qualname__, apply.__doc__ = name, f"Node.{name}", f"{name}, elementwise."
     return apply
 
 
 FUNCTIONS: Dict[str, Rule] = {}     # all that elementwise has made
 
 
-def elementwise(name: str, forward: Rule, rule: Rule) -> Rule:
+def elementwise(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None) -> Rule:
     """Give Value and Tensor a method `name`, differentiable to any order; returns it as a function.
 
     forward(x) works on plain numbers. rule(g, out, x) is the gradient of x where g is the gradient of
@@ -498,10 +497,11 @@ def elementwise(name: str, forward: Rule, rule: Rule) -> Rule:
     >>> Value(-3.0).softsign().data, softsign(1.0)
     (-0.75, 0.5)
     """
-    taken = name not in FUNCTIONS and any(hasattr(cls, name) for cls in [Node] + Node.__subclasses__())
-    if taken or not name.isidentifier():
-        raise ValueError(f"elementwise: {name!r} is {'taken' if taken else 'not an identifier'}")
-    FUNCTIONS[name] = function = _function(name, forward, rule)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"elementwise: {name!r} is not an identifier")
+    if name not in FUNCTIONS and any(hasattr(cls, name) for cls in [Node] + Node.__subclasses__()):
+        raise ValueError(f"elementwise: {name!r} is a method already")
+    FUNCTIONS[name] = function = _function(name, forward, rule, rows)
     setattr(Node, name, function)
     return function
 
@@ -516,10 +516,8 @@ def _explain(error: Exception, name: str, *numbers: Any, where: str = "") -> Any
 
 
 def _sigmoid(x: Any) -> float:
-    if x >= 0:
-        return 1 / (1 + math.exp(-x))
-    e = math.exp(x)             # never overflows: x < 0
-    return e / (1 + e)
+    e = math.exp(-abs(x))           # never overflows
+    return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
 
 _neg = _function("neg", operator.neg, lambda g, out, x: -g)
@@ -531,18 +529,17 @@ sin = elementwise("sin", math.sin, lambda g, out, x: g * cos(x))
 cos = elementwise("cos", math.cos, lambda g, out, x: -g * sin(x))
 tanh = elementwise("tanh", math.tanh, lambda g, out, x: g * (1 - out * out))
 sigmoid = elementwise("sigmoid", _sigmoid, lambda g, out, x: g * out * (1 - out))
-relu = elementwise("relu", lambda x: type(x)(0) if x < 0 else x, lambda g, out, x: g * _positive(x))
+relu = elementwise("relu", lambda x: type(x)(0) if x < 0 else x, lambda g, out, x: _gate(g, x),
+                   rows=lambda row: [type(x)(0) if x < 0 else x for x in row])
 silu = elementwise("silu", lambda x: x * _sigmoid(x),
                    lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
 softplus = elementwise("softplus", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
                        lambda g, out, x: g * sigmoid(x))
-gelu = elementwise("gelu", lambda x: x * (0.5 + 0.5 * math.erf(x / math.sqrt(2))),
-                   lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
-_normal_cdf = _function("normal_cdf", lambda x: 0.5 + 0.5 * math.erf(x / math.sqrt(2)),
-                        lambda g, out, x: g * _normal_pdf(x))
+gelu = elementwise("gelu", lambda x: x * _normal_cdf(x), lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
+_normal_cdf = _function("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2, lambda g, out, x: g * _normal_pdf(x))
 _normal_pdf = _function("normal_pdf", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
                         lambda g, out, x: -g * out * x)
-# The exponent's gradient is x**y * log(x): 0 at x = 0, as PyTorch has it, and nan where x < 0.
+# The gradient of an exponent is x**y * log(x): 0 at x = 0, as PyTorch has it, and nan where x < 0.
 _log_of_base = _function("log", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
                          lambda g, out, x: g / x)
 
@@ -555,27 +552,38 @@ _PLAIN = frozenset([float, int])    # the usual types of numbers, told apart fas
 
 
 def _number(x: Any) -> Any:
-    """x as one of Python's numbers (NumPy's are converted), or NotImplemented."""
+    """x as one of Python's numbers (those of NumPy are converted), or NotImplemented."""
     if type(x) in _PLAIN:
         return x
-    if isinstance(x, Number):
+    if isinstance(x, Number) or getattr(x, "shape", None) == () and not isinstance(x, Node):
         return x.item() if hasattr(x, "item") else x
     return NotImplemented
 
 
-def _value(data: Any, rule: Tuple[str, Optional[Rule], Optional[Rule]], a: Any, b: Any) -> Value:
+def _value(data: Any, rule: Any, a: Any, b: Any) -> Value:
     """A Value made by an operation."""
     out = _new(Value)
-    out.data, out.grad, out.label, out._due = data, 0.0, "", 0
+    out.data = data
+    out.grad = _ZERO
+    out.label = ""
+    out._due = 0
+    out._a = a
+    out._b = b
+    out._rule = rule
     if _paused and get_ident() in _paused:
-        a, b, rule = None, None, _LEAF
-    out._a, out._b, out._rule = a, b, rule
+        out._a, out._b, out._rule = None, None, _LEAF
     return out
 
 
 def _value_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any, Any]:
     """An operator of Value, and its reflection (number - Value), from its entry in the rules."""
     both, left, right = (name, da, db), (name, da, None), (name, None, db)
+
+    def compute(x: Any, y: Any) -> Any:
+        try:
+            return forward(x, y)
+        except (ArithmeticError, ValueError) as error:
+            return _explain(error, name, x, y)
 
     def method(x: Any, y: Any) -> Any:
         out = _new(Value)                       # as in _value, but inline: this is the hot path
@@ -588,38 +596,26 @@ def _value_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any,
                 out._rule = left
             else:
                 return other_kind(x, y)
-        except (ArithmeticError, ValueError) as error:
-            out.data = _explain(error, name, x.data, y.data if type(y) is Value else y)
-            out._rule = both if type(y) is Value else left
-        out.grad = 0.0
+        except (ArithmeticError, ValueError):
+            return other_kind(x, y)
+        out.grad = _ZERO
         out.label = ""
         out._due = 0
         out._a = x
         out._b = y
         if _paused and get_ident() in _paused:
-            out._a = out._b = None
-            out._rule = _LEAF
+            out._a, out._b, out._rule = None, None, _LEAF
         return out
 
-    def other_kind(x: Any, y: Any) -> Any:      # of number, or a subclass of Value
-        number = y.data if isinstance(y, Value) else _number(y)
-        if number is NotImplemented:
-            return number
-        try:
-            data = forward(x.data, number)
-        except (ArithmeticError, ValueError) as error:
-            data = _explain(error, name, x.data, number)
-        return _value(data, both, x, y) if isinstance(y, Value) else _value(data, left, x, number)
+    def other_kind(x: Any, y: Any) -> Any:
+        if isinstance(y, Value):
+            return _value(compute(x.data, y.data), both, x, y)
+        y = _number(y)
+        return y if y is NotImplemented else _value(compute(x.data, y), left, x, y)
 
     def reflected(x: Any, y: Any) -> Any:
         y = _number(y)
-        if y is NotImplemented:
-            return y
-        try:
-            data = forward(y, x.data)
-        except (ArithmeticError, ValueError) as error:
-            data = _explain(error, name, y, x.data)
-        return _value(data, right, y, x)
+        return y if y is NotImplemented else _value(compute(y, x.data), right, y, x)
 
     return method, reflected
 
@@ -646,14 +642,14 @@ class Value(Node):
     """
 
     __slots__ = ()
-    _NO_GRAD = 0.0
+    _NO_GRAD = _ZERO
     requires_grad = True
 
     def __init__(self, data: Any, label: str = "") -> None:
         number = _number(data)
         if number is NotImplemented:
-            raise TypeError(f"Value: data must be a number, not {data!r}")
-        self.data, self.grad, self.label = number, 0.0, label
+            raise TypeError(f"Value: data must be a number, not {data!r:.200}")
+        self.data, self.grad, self.label = number, _ZERO, label
         self._a, self._b, self._rule, self._due = None, None, _LEAF, 0
 
     __add__, __radd__ = _value_operators(*_ADD)
@@ -666,10 +662,7 @@ class Value(Node):
     __gt__, __ge__ = _value_comparison(operator.gt), _value_comparison(operator.ge)
 
     def _seed(self, gradient: Any) -> Any:
-        seed = type(self.data)(1) if gradient is None else _number(gradient)
-        if seed is NotImplemented:
-            raise TypeError(f"backward: the gradient of a Value is a number, not {gradient!r}")
-        return seed
+        return type(self.data)(1) if gradient is None else _known("backward", gradient, _number(gradient))
 
     _constant = classmethod(lambda cls, number: Value(number))
 
@@ -687,29 +680,27 @@ class _Row(Node):
     """
 
     __slots__ = ("requires_grad",)
+    _NO_GRAD = _ZERO
 
     def __init__(self, values: Tuple[Any, ...], more: Tuple[Any, ...] = ()) -> None:
         kinds = set(map(type, values))
         self.requires_grad = not kinds <= _PLAIN
         if kinds == {Value}:
             self.data = [v.data for v in values]
-        elif kinds <= _PLAIN:
-            self.data = list(values)
         else:
-            values = tuple(v if isinstance(v, Value) else _number(v) for v in values)
-            if NotImplemented in values:
-                raise TypeError("dot: weights, inputs and bias must be Values or numbers")
+            values = tuple(v if isinstance(v, Value) else _known("dot", v, _number(v)) for v in values)
             self.requires_grad = any(isinstance(v, Value) for v in values)
             self.data = [v.data if isinstance(v, Value) else v for v in values]
         self.data += more                               # the 1 that belongs to a bias
         self._a, self._b, self._rule, self._due = None, values, _ROW, 0
-        self.grad, self.label = None, ""
+        self.grad, self.label = _ZERO, ""
 
     def __iter__(self) -> Iterator[Any]:
         return chain(self._b, self.data[len(self._b):])
 
 
-def _spread(pairs: List[Tuple[Any, Any]]) -> List[Any]:
+def _spread(pairs: List[Tuple[Any, Any]], out: Any, values: Any) -> Iterable[Any]:
+    """The gradient of each Value in a row."""
     if not pairs:
         return repeat(0)
     gs, rows = zip(*pairs)
@@ -718,7 +709,6 @@ def _spread(pairs: List[Tuple[Any, Any]]) -> List[Any]:
 
 _ROW = ("row", None, _spread)
 _DOT = ("dot", lambda g, out, w, x: [(g, x)], lambda g, out, w, x: [(g, w)])
-_DOT_CONSTANT_INPUTS, _DOT_CONSTANT_WEIGHTS = ("dot", _DOT[1], None), ("dot", None, _DOT[2])
 
 
 def dot(weights: Iterable[Any], inputs: Iterable[Any], bias: Any = 0) -> Value:
@@ -729,35 +719,30 @@ def dot(weights: Iterable[Any], inputs: Iterable[Any], bias: Any = 0) -> Value:
     >>> dot([Value(2.0), 3.0], [10.0, Value(1.0)], bias=0.5).data
     23.5
     """
-    weights, inputs = tuple(weights), tuple(inputs)
-    if len(weights) != len(inputs):
-        raise ValueError(f"dot: {len(weights)} weights for {len(inputs)} inputs")
-    return _dot(_Row((*weights, bias)), _Row(inputs, (1,)))
+    ws, xs = _listed("dot", weights), _listed("dot", inputs)
+    if len(ws) != len(xs):
+        raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
+    return _dot(_Row((*ws, bias)), _Row(tuple(xs), (1,)))
 
 
 def _dot(w: _Row, x: _Row) -> Value:
     """The dot product of two rows; the last weight is the bias, the last input its 1."""
-    out = _new(Value)
-    out.data = sumprod(w.data, x.data)
-    out.grad = 0.0
-    out.label = ""
-    out._due = 0
-    out._a = w
-    out._b = x
-    out._rule = _DOT
-    if not x.requires_grad or not w.requires_grad or _paused:
-        return _dot_with_constants(out, w, x)
-    return out
+    data = sumprod(w.data, x.data)
+    if w.requires_grad and x.requires_grad:
+        return _value(data, _DOT, w, x)
+    if w.requires_grad:
+        return _value(data, _DOT_CONSTANT_INPUTS, w, x.data)
+    return _value(data, _DOT_CONSTANT_WEIGHTS, w.data, x) if x.requires_grad else Value(data)
 
 
-def _dot_with_constants(out: Value, w: _Row, x: _Row) -> Value:
-    if not w.requires_grad and not x.requires_grad or _paused and get_ident() in _paused:
-        out._a, out._b, out._rule = None, None, _LEAF
-    elif not x.requires_grad:
-        out._b, out._rule = x.data, _DOT_CONSTANT_INPUTS
-    elif not w.requires_grad:
-        out._a, out._rule = w.data, _DOT_CONSTANT_WEIGHTS
-    return out
+_DOT_CONSTANT_INPUTS, _DOT_CONSTANT_WEIGHTS = ("dot", _DOT[1], None), ("dot", None, _DOT[2])
+
+
+def _listed(name: str, items: Any) -> List[Any]:
+    """items as a list; TypeError when it is a single thing."""
+    if isinstance(items, (Node, Module, str)) or not hasattr(items, "__iter__"):
+        raise TypeError(f"{name}: needs a list, not {items!r:.200}")
+    return list(items)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -767,7 +752,7 @@ def _dot_with_constants(out: Value, w: _Row, x: _Row) -> Value:
 # dimensions (there are few); the loops over numbers run in C: map, zip, sum, sumprod.
 # ----------------------------------------------------------------------------------------------------
 
-Nested = Any        # a number, or a list of Nested of one shape
+Nested = Any                # a number, or a list of Nested of one shape
 Shape = Tuple[int, ...]
 
 try:
@@ -784,37 +769,41 @@ def shape_of(data: Nested) -> Shape:
     >>> shape_of([[1, 2, 3], [4, 5, 6]])
     (2, 3)
     """
-    shape = []
+    shape: Shape = ()
     while type(data) is list:
-        shape.append(len(data))
+        shape += (len(data),)
         if not data:
             break
         data = data[0]
-    return tuple(shape)
+    return shape
 
 
-def nested(data: Any, name: str = "Tensor", where: str = "") -> Nested:
-    """A copy of data, checked: a number, nested lists or tuples of numbers, or anything with .tolist().
+def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "") -> Nested:
+    """A copy of data as nested lists: of a number, lists or tuples of numbers, or anything with .tolist().
 
-    TypeError for what is no number, ValueError for a ragged list; both say where.
+    TypeError for what is no number, ValueError for a ragged list; both say where. Values pass if `values`.
     """
+    if isinstance(data, Node):
+        if values and isinstance(data, Value):
+            return data
+        if where or values or isinstance(data, Value):
+            raise TypeError(f"{name}: found {data!r:.200} among the numbers; Values and Tensors do not mix, and "
+                            "stack(...) joins Tensors")
     if hasattr(data, "tolist"):
         data = data.tolist()
     if not isinstance(data, (list, tuple)):
-        number = _number(data)
-        if number is NotImplemented:
-            hint = "; use Values by themselves, or their .data" if isinstance(data, Value) else ""
-            raise TypeError(f"{name}: {data!r}{where and ' at ' + where} is not a number{hint}")
-        return number
+        if _number(data) is NotImplemented:
+            raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number")
+        return _number(data)
     if set(map(type, data)) <= _PLAIN:
         return list(data)
     if len(where) > 200:
         raise ValueError(f"{name}: lists nested too deeply (does one contain itself?)")
-    items = [nested(item, name, f"{where}[{i}]") for i, item in enumerate(data)]
+    items = [nested(item, name, values, f"{where}[{i}]") for i, item in enumerate(data)]
     shapes = list(map(shape_of, items))
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
-            raise ValueError(f"{name}: ragged list: {where}[{i}] has shape {shape}, {where}[0] has {shapes[0]}")
+            raise ValueError(f"{name}: ragged: {where}[{i}] has shape {shape}, {where}[0] has {shapes[0]}")
     return items
 
 
@@ -840,7 +829,7 @@ def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
     if not shape:
         return numbers[0]
     if 0 in shape:
-        return copied(expand(0, (), shape))
+        return copied(expand(0, (), shape[:shape.index(0) + 1]))
     for size in reversed(shape[1:]):
         numbers = [list(numbers[i:i + size]) for i in range(0, len(numbers), size)]
     return list(numbers)
@@ -850,7 +839,10 @@ def copied(data: Nested) -> Nested:
     """data with lists of its own."""
     if type(data) is not list:
         return data
-    return list(map(copied, data)) if data and type(data[0]) is list else data[:]
+    if not data or type(data[0]) is not list:
+        return data[:]
+    deeper = data[0] and type(data[0][0]) is list
+    return list(map(copied if deeper else list, data))
 
 
 def zip_map(f: Rule, ndim: int, *operands: Nested) -> Nested:
@@ -863,17 +855,17 @@ def zip_map(f: Rule, ndim: int, *operands: Nested) -> Nested:
         return [list(map(f, *rows)) for rows in zip(*operands)]
     if ndim == 1:
         return list(map(f, *operands))
-    if ndim == 0:
-        return f(*operands)
-    return [zip_map(f, ndim - 1, *items) for items in zip(*operands)]
+    return [zip_map(f, ndim - 1, *items) for items in zip(*operands)] if ndim else f(*operands)
 
 
 def map_rows(f: Rule, ndim: int, *operands: Nested) -> Nested:
     """Like zip_map, but f gets whole rows and gives a row; a number counts as a row of one."""
-    if ndim == 0:
-        return f(*([x] for x in operands))[0]
+    if ndim == 2:
+        return [f(*rows) for rows in zip(*operands)]
     if ndim == 1:
         return f(*operands)
+    if ndim == 0:
+        return f(*[[x] for x in operands])[0]
     return [map_rows(f, ndim - 1, *items) for items in zip(*operands)]
 
 
@@ -883,13 +875,12 @@ def broadcast_shape(name: str, *shapes: Shape) -> Shape:
     >>> broadcast_shape("+", (2, 1, 3), (4, 1))
     (2, 4, 3)
     """
-    ndim = max(map(len, shapes))
-    sizes = []
+    ndim, sizes = max(map(len, shapes)), []
     for column in zip(*((1,) * (ndim - len(shape)) + shape for shape in shapes)):
         different = set(column) - {1}
         if len(different) > 1:
-            listed = " and ".join(map(str, shapes))
-            raise ValueError(f"{name}: shapes {listed} do not broadcast: sizes {column} must be equal or 1")
+            raise ValueError(f"{name}: shapes {' and '.join(map(str, shapes))} do not broadcast: "
+                             f"sizes {column} must be equal or 1")
         sizes.append(different.pop() if different else 1)
     return tuple(sizes)
 
@@ -930,35 +921,36 @@ def permuted(data: Nested, dims: Sequence[int]) -> Nested:
     """
     if list(dims) == sorted(dims):
         return data
-    first, rest = dims[0], [d - (d > dims[0]) for d in dims[1:]]
-    data = _to_front(data, first)
+    data, rest = _to_front(data, dims[0]), [d - (d > dims[0]) for d in dims[1:]]
     return data if rest == sorted(rest) else [permuted(item, rest) for item in data]
 
 
 def _to_front(data: Nested, dim: int) -> Nested:
-    if dim == 0:
-        return data
-    return list(map(list, zip(*(_to_front(item, dim - 1) for item in data))))   # exchange the two outer dimensions
+    if dim > 1:
+        data = [_to_front(item, dim - 1) for item in data]
+    return list(map(list, zip(*data))) if dim else data     # zip exchanges the two outer dimensions
 
 
-def products(x: Nested, w: Nested) -> Nested:
-    """The dot product of each row of x with each row of w, x @ w.T: (..., n, k) and (m, k) -> (..., n, m).
+def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
+    """x @ w.T + bias, each row of x times each row of w: (..., n, k), (m, k), (m) -> (..., n, m).
 
     Row by row, since that needs no transpose.
 
-    >>> products([[1, 2]], [[3, 4], [5, 6]])
-    [[11, 17]]
+    >>> products([[1, 2]], [[3, 4], [5, 6]], [0, 100])
+    [[11, 117]]
     """
-    if x and type(x[0]) is list and x[0] and type(x[0][0]) is list:
-        return [products(item, w) for item in x]
-    return [[sumprod(row, other) for other in w] for row in x]
+    if x and x[0] and type(x[0][0]) is list:
+        return [products(item, w, bias) for item in x]
+    if bias is None:
+        return [[sumprod(row, other) for other in w] for row in x]
+    return [[sumprod(row, other) + b for other, b in zip(w, bias)] for row in x]
 
 
 def matmul(x: Nested, y: Nested, ndim: int) -> Nested:
     """Matrix products over equal leading dimensions: (..., n, k) and (..., k, m) -> (..., n, m)."""
     if ndim > 2:
         return [matmul(a, b, ndim - 1) for a, b in zip(x, y)]
-    return products(x, list(zip(*y)))
+    return products(x, list(map(list, zip(*y))))    # lists: PyPy is slow with numbers in tuples
 
 
 def concatenated(datas: Sequence[Nested], dim: int) -> Nested:
@@ -988,7 +980,7 @@ def take(data: Nested, index: Tuple[Any, ...]) -> Nested:
 
 
 def add_at(data: Nested, index: Tuple[Any, ...], values: Nested) -> Nested:
-    """The opposite of take: data, a copy of one's own, plus values at the index; what is named twice adds up.
+    """The opposite of take: data, which is changed, plus values at the index; what is named twice adds up.
 
     >>> add_at([0, 0, 0], ([2, 2, 0],), [1, 10, 100])
     [100, 0, 11]
@@ -1006,147 +998,20 @@ def add_at(data: Nested, index: Tuple[Any, ...], values: Nested) -> Nested:
     return data
 
 
-# ----------------------------------------------------------------------------------------------------
-# Tensor: nested lists of numbers
-#
-# Names, shapes and numbers are PyTorch's. Each operation is a kernel from the section above, and a rule.
-# ----------------------------------------------------------------------------------------------------
-
-def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
-    """forward on the numbers of Tensors or plain numbers, broadcast to one shape."""
-    datas = [p.data if isinstance(p, Tensor) else p for p in operands]
-    shapes = [shape_of(data) for data in datas]
-    shape = shapes[0]
-    if any(other != shape for other in shapes):
-        shape = broadcast_shape(name, *shapes)
-        datas = [expand(data, own, shape) for data, own in zip(datas, shapes)]
-    try:
-        return zip_map(forward, len(shape), *datas)
-    except (ArithmeticError, ValueError):
-        return nest([_attempt(name, forward, [take(data, index) for data in datas], index)
-                     for index in product(*map(range, shape))], shape)
-
-
-def _attempt(name: str, forward: Rule, numbers: List[Any], index: Tuple[int, ...]) -> Any:
-    try:
-        return forward(*numbers)
-    except (ArithmeticError, ValueError) as error:
-        return _explain(error, name, *numbers, where=f" at index {list(index)}")
-
-
-def _result(data: Nested, name: str, a: Any, da: Optional[Rule], b: Any = None, db: Optional[Rule] = None) -> Tensor:
-    """A Tensor made by an operation. Operands that need no gradient lose their rule."""
-    out = _new(Tensor)
-    out.data, out.grad, out.label, out._due = data, None, "", 0
-    rule_a, rule_b = da if _needs_grad(a) else None, db if _needs_grad(b) else None
-    if (rule_a is None and rule_b is None) or (_paused and get_ident() in _paused):
-        out._a, out._b, out._rule, out.requires_grad = None, None, _LEAF, False
-    else:
-        out._a, out._b, out._rule, out.requires_grad = a, b, (name, rule_a, rule_b), True
-    return out
-
-
-def _needs_grad(operand: Any) -> bool:
-    if type(operand) is tuple:
-        return any(map(_needs_grad, operand))
-    return isinstance(operand, Tensor) and operand.requires_grad
-
-
-def _operand(name: str, x: Any) -> Any:
-    """x as an operand of a Tensor: a Tensor, a number, or NotImplemented."""
-    if isinstance(x, Tensor) or type(x) in _PLAIN:
-        return x
-    if isinstance(x, Value):
-        raise TypeError(f"{name}: a Value and a Tensor do not mix; use tensor.item() or Tensor(value.data)")
-    if isinstance(x, (list, tuple)) or hasattr(x, "tolist"):
-        return Tensor(nested(x, name), requires_grad=False)
-    return _number(x)
-
-
-def _tensor(name: str, x: Any) -> Tensor:
-    """x as a Tensor; TypeError when it cannot be."""
-    x = _operand(name, x)
-    if x is NotImplemented:
-        raise TypeError(f"{name}: needs a Tensor, nested lists or a number")
-    return x if isinstance(x, Tensor) else Tensor(x, requires_grad=False)
-
-
-def _unbroadcast(d: Tensor, shape: Shape) -> Tensor:
-    """Undo broadcasting: sum the gradient d over the dimensions along which an operand was repeated."""
-    have = d.shape
-    if have == shape:
-        return d
-    new = len(have) - len(shape)
-    return d.sum(tuple(i for i in range(len(have)) if i < new or shape[i - new] < have[i])).reshape(shape)
-
-
-def _tensor_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any, Any]:
-    """An operator of Tensor, and its reflection, from its entry in the rules."""
-    def method(x: Any, y: Any) -> Any:
-        y = _operand(name, y)
-        return y if y is NotImplemented else _result(_broadcast(name, forward, x, y), name, x, da, y, db)
-
-    def reflected(x: Any, y: Any) -> Any:
-        y = _operand(name, y)
-        return y if y is NotImplemented else _result(_broadcast(name, forward, y, x), name, y, da, x, db)
-
-    return method, reflected
-
-
-def _tensor_comparison(name: str, compare: Rule) -> Any:
-    def method(x: Any, y: Any) -> Any:
-        y = _operand(name, y)
-        if y is NotImplemented:
-            return y
-        return Tensor._from(_broadcast(name, lambda p, q: 1.0 if compare(p, q) else 0.0, x, y))
-    return method
-
-
-def _dims(name: str, dim: Any, ndim: int) -> Tuple[int, ...]:
-    """dim (None for all, an int or several, negative from the end) as a sorted tuple."""
-    dims = tuple(range(ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-    for d in dims:
-        if type(d) is not int:
-            raise TypeError(f"{name}: dim must be an int or several, not {d!r}")
-        if not -max(ndim, 1) <= d < max(ndim, 1):
-            raise IndexError(f"{name}: dim {d} is out of range for a Tensor of {ndim} dimensions")
-    dims = tuple(sorted(d % ndim for d in dims)) if ndim else ()
-    if len(set(dims)) < len(dims):
-        raise ValueError(f"{name}: a dim appears twice in {dim}")
-    return dims
-
-
-def _one_dim(name: str, dim: Any, ndim: int) -> Any:
-    """dim, one int, counted from the front; None for a Tensor of 0 dimensions."""
-    if type(dim) is not int:
-        raise TypeError(f"{name}: dim must be an int, not {dim!r}")
-    return (_dims(name, dim, ndim) or (None,))[0]
-
-
-def _sizes(name: str, shape: Tuple[Any, ...], least: int = 0) -> Shape:
-    """A shape given as (2, 3) or ((2, 3),); no size below least."""
-    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
-        shape = tuple(shape[0])
-    for size in shape:
-        if type(size) is not int:
-            raise TypeError(f"{name}: sizes must be ints, not {size!r}")
-        if size < least:
-            raise ValueError(f"{name}: size {size} in shape {shape}")
-    if 0 in shape[:-1]:
-        raise ValueError(f"{name}: nested lists cannot hold shape {shape}: only the last size may be 0")
-    return shape
+def _zero(data: Nested) -> Any:
+    """0 as a number of the kind in data."""
+    while type(data) is list:
+        data = data[0] if data else 0.0
+    return type(data)(0)
 
 
 def _largest(row: Sequence[Any]) -> Any:
     """max, but nan when there is one, wherever it stands."""
-    for x in row:
-        if x != x:
-            return x
-    return max(row)
+    return next((x for x in row if x != x), None) or max(row)
 
 
 def _smallest(row: Sequence[Any]) -> Any:
-    return -_largest([-x for x in row])
+    return next((x for x in row if x != x), None) or min(row)
 
 
 def _index_of_largest(row: Sequence[Any]) -> int:
@@ -1174,6 +1039,168 @@ def _log_softmax(row: Sequence[Any]) -> List[float]:
     return [x - top - log_total for x in row]
 
 
+# ----------------------------------------------------------------------------------------------------
+# Tensor: nested lists of numbers
+#
+# Names, shapes and numbers are PyTorch's. Each operation is a kernel from the section above, and a rule.
+# ----------------------------------------------------------------------------------------------------
+
+def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
+    """forward on the numbers of Tensors or plain numbers, broadcast to one shape."""
+    datas = [p.data if isinstance(p, Tensor) else p for p in operands]
+    shapes = list(map(shape_of, datas))
+    shape = shapes[0]
+    if shapes.count(shape) < len(shapes):
+        shape = broadcast_shape(name, *shapes)
+        datas = [expand(data, own, shape) for data, own in zip(datas, shapes)]
+    try:
+        return zip_map(forward, len(shape), *datas)
+    except (ArithmeticError, ValueError):       # once more, slowly, to say where
+        def attempt(index: Tuple[int, ...]) -> Any:
+            numbers = [take(data, index) for data in datas]
+            try:
+                return forward(*numbers)
+            except (ArithmeticError, ValueError) as error:
+                return _explain(error, name, *numbers, where=f" at index {list(index)}")
+        return nest([attempt(index) for index in product(*map(range, shape))], shape)
+
+
+def _result(data: Nested, name: str, a: Any, da: Optional[Rule], b: Any = None, db: Optional[Rule] = None) -> Tensor:
+    """A Tensor made by an operation. Operands that need no gradient lose their rule."""
+    out = Tensor._from(data)
+    rule_a, rule_b = da if _needs_grad(a) else None, db if _needs_grad(b) else None
+    if (rule_a or rule_b) and not (_paused and get_ident() in _paused):
+        out._a, out._b, out._rule, out.requires_grad = a, b, (name, rule_a, rule_b), True
+    return out
+
+
+def _needs_grad(operand: Any) -> bool:
+    if type(operand) is tuple:
+        return any(map(_needs_grad, operand))
+    return isinstance(operand, Tensor) and operand.requires_grad
+
+
+def _operand(name: str, x: Any) -> Any:
+    """x as an operand of a Tensor: a Tensor, a number, or NotImplemented."""
+    if isinstance(x, Tensor) or type(x) in _PLAIN:
+        return x
+    if isinstance(x, Value):
+        raise TypeError(f"{name}: a Value and a Tensor do not mix; use tensor.item() or Tensor(value.data)")
+    if isinstance(x, (list, tuple)) or hasattr(x, "tolist"):
+        return Tensor._from(nested(x, name))
+    return _number(x)
+
+
+def _tensor(name: str, x: Any) -> Tensor:
+    """x as a Tensor; TypeError when it cannot be."""
+    x = _known(name, x, _operand(name, x))
+    return x if isinstance(x, Tensor) else Tensor._from(x)
+
+
+def _unbroadcast(d: Any, shape: Shape) -> Tensor:
+    """Undo broadcasting: sum the gradient d over the dimensions along which an operand was repeated."""
+    have = d.shape if isinstance(d, Tensor) else shape_of(d)
+    if have == shape:
+        return d if shape or isinstance(d, Tensor) else Tensor._from(d)
+    new = len(have) - len(shape)
+    if new < 0:                                 # a rule gave a plain number
+        return Tensor._from(copied(expand(d, (), shape)))
+    return d.sum(tuple(i for i in range(len(have)) if i < new or shape[i - new] != have[i])).reshape(shape)
+
+
+def _tensor_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any, Any]:
+    """An operator of Tensor, and its reflection, from its entry in the rules."""
+    def method(x: Any, y: Any) -> Any:
+        y = _operand(name, y)
+        return y if y is NotImplemented else _result(_broadcast(name, forward, x, y), name, x, da, y, db)
+
+    def reflected(x: Any, y: Any) -> Any:
+        y = _operand(name, y)
+        return y if y is NotImplemented else _result(_broadcast(name, forward, y, x), name, y, da, x, db)
+
+    return method, reflected
+
+
+def _tensor_comparison(name: str, compare: Rule) -> Any:
+    def method(x: Any, y: Any) -> Any:
+        y = _operand(name, y)
+        return y if y is NotImplemented else Tensor._from(_broadcast(name, lambda p, q: float(compare(p, q)), x, y))
+    return method
+
+
+def _dims(name: str, dim: Any, ndim: int) -> Tuple[int, ...]:
+    """dim (None for all, an int or several, negative from the end) as a sorted tuple."""
+    given = range(ndim) if dim is None else dim if isinstance(dim, (tuple, list)) else (dim,)
+    for d in given:
+        if type(d) is not int:
+            raise TypeError(f"{name}: dim must be an int or several, not {d!r}")
+        if not -max(ndim, 1) <= d < max(ndim, 1):
+            raise IndexError(f"{name}: dim {d} is out of range for a Tensor of {ndim} dimensions")
+    dims = sorted({d % ndim for d in given}) if ndim else []
+    if ndim and len(dims) < len(given):
+        raise ValueError(f"{name}: a dim appears twice in {dim}")
+    return tuple(dims)
+
+
+def _one_dim(name: str, dim: Any, ndim: int) -> int:
+    """dim, one int, counted from the front; 0 for a Tensor of 0 dimensions."""
+    if type(dim) is not int:
+        raise TypeError(f"{name}: dim must be an int, not {dim!r}")
+    return (*_dims(name, dim, ndim), 0)[0]
+
+
+def _sizes(name: str, shape: Tuple[Any, ...], least: int = 0) -> Shape:
+    """A shape given as (2, 3) or ((2, 3),); no size below least."""
+    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else tuple(shape)
+    for size in sizes:
+        if type(size) is not int:
+            raise TypeError(f"{name}: sizes must be ints, not {size!r}")
+        if size < least:
+            raise ValueError(f"{name}: size {size} in shape {sizes}")
+    if 0 in sizes[:-1]:
+        raise ValueError(f"{name}: nested lists cannot hold shape {sizes}: only the last size may be 0")
+    return sizes
+
+
+def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
+    """An index as `take` wants it, checked against the shape."""
+    items = [i.tolist() if hasattr(i, "tolist") and not isinstance(i, Node) else list(i) if isinstance(i, range) else i
+             for i in (index if isinstance(index, tuple) else (index,))]
+    lists = [i for i in items if isinstance(i, list)]
+    used = sum(i is not None and i is not Ellipsis for i in items)
+    if used > len(shape) or sum(i is Ellipsis for i in items) > 1:
+        raise IndexError(f"index: {used} indices for a Tensor of shape {shape}, and at most one ...")
+    if len(lists) > 1:
+        sizes = [shape_of(nested(i, "index")) for i in lists]
+        if len(lists) < len(items) or sizes.count(sizes[0]) < len(sizes):
+            raise IndexError(f"index: lists of shapes {sizes}: several must be equal, with nothing beside them; "
+                             "index in two steps instead")
+        checked = [_checked(i, dim, shape[dim]) for dim, i in enumerate(lists)]
+        return (zip_map(lambda *places: places, len(sizes[0]), *checked),)
+    if any(i is Ellipsis for i in items):
+        at = [i is Ellipsis for i in items].index(True)
+        items[at:at + 1] = [slice(None)] * (len(shape) - used)
+    picks = [k for k, i in enumerate(items) if not isinstance(i, slice) and i is not None]
+    if lists and picks[-1] - picks[0] >= len(picks):
+        raise IndexError("index: an int and a list with something between them are ambiguous; index in two steps")
+    dims = iter(enumerate(shape))
+    return tuple(None if i is None else _checked(i, *next(dims)) for i in items)
+
+
+def _checked(i: Any, dim: int, size: int) -> Any:
+    """One item of an index, for a dimension of the given size."""
+    if isinstance(i, slice):
+        return range(*i.indices(size))
+    if isinstance(i, list):
+        return [_checked(k, dim, size) for k in nested(i, "index")]
+    if isinstance(i, bool) or not hasattr(i, "__index__"):
+        hint = "; for a mask use where(...)" if isinstance(i, (bool, Tensor)) else ""
+        raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None or list of ints{hint}")
+    if not -size <= i < size:
+        raise IndexError(f"index: {i} is out of range for dimension {dim} of size {size}")
+    return operator.index(i) % size
+
+
 class Tensor(Node):
     """Nested lists of numbers, of any number of dimensions, that remember where they come from.
 
@@ -1196,15 +1223,15 @@ class Tensor(Node):
         self.data, self.grad, self.label, self.requires_grad = nested(data), None, label, requires_grad
         self._a, self._b, self._rule, self._due = None, None, _LEAF, 0
 
-    @classmethod
-    def _from(cls, data: Nested, requires_grad: bool = False) -> Tensor:
-        """A leaf of lists that are known to be good, and not copied."""
+    @staticmethod
+    def _from(data: Nested) -> Tensor:
+        """A constant of lists that are known to be good, and not copied."""
         out = _new(Tensor)
-        out.data, out.grad, out.label, out.requires_grad = data, None, "", requires_grad
+        out.data, out.grad, out.label, out.requires_grad = data, None, "", False
         out._a, out._b, out._rule, out._due = None, None, _LEAF, 0
         return out
 
-    _constant = classmethod(lambda cls, number: Tensor(number, requires_grad=False))
+    _constant = _from
 
     def _seed(self, gradient: Any) -> Tensor:
         if not self.requires_grad:
@@ -1216,27 +1243,27 @@ class Tensor(Node):
             raise ValueError(f"backward: the gradient has shape {seed.shape}, the Tensor {self.shape}")
         return seed
 
-    # creation: shapes as ints or one tuple; a leaf that requires gradients unless requires_grad=False
+    # creation: sizes as ints or as one tuple; what is made requires gradients unless requires_grad=False
+
+    @staticmethod
+    def _fill(name: str, shape: Tuple[Any, ...], draw: Callable[[], Any], requires_grad: bool) -> Tensor:
+        sizes = _sizes(name, shape)
+        return Tensor(nest([draw() for _ in range(math.prod(sizes))], sizes), requires_grad=requires_grad)
 
     @staticmethod
     def full(shape: Any, value: Any, *, requires_grad: bool = True) -> Tensor:
-        """A Tensor of the given shape with one value everywhere."""
-        return Tensor._fill("full", (shape,) if isinstance(shape, int) else shape, lambda: value, requires_grad)
-
-    @staticmethod
-    def _fill(name: str, shape: Any, draw: Callable[[], Any], requires_grad: bool) -> Tensor:
-        sizes = _sizes(name, tuple(shape))
-        numbers = [draw() for _ in range(math.prod(sizes))]
-        return Tensor(nest(numbers, sizes), requires_grad=requires_grad)
+        """One number everywhere."""
+        number = _known("full", value, _number(value))
+        return Tensor._fill("full", (shape,), lambda: number, requires_grad)
 
     @staticmethod
     def zeros(*shape: Any, requires_grad: bool = True) -> Tensor:
-        """Zeros."""
+        """0.0 everywhere."""
         return Tensor._fill("zeros", shape, lambda: 0.0, requires_grad)
 
     @staticmethod
     def ones(*shape: Any, requires_grad: bool = True) -> Tensor:
-        """Ones."""
+        """1.0 everywhere."""
         return Tensor._fill("ones", shape, lambda: 1.0, requires_grad)
 
     @staticmethod
@@ -1264,7 +1291,7 @@ class Tensor(Node):
     def arange(start: Any, end: Any = None, step: Any = 1, *, requires_grad: bool = True) -> Tensor:
         """start, start + step, ... up to end, which is left out; arange(n) counts from 0."""
         start, end = (0, start) if end is None else (start, end)
-        if step == 0:
+        if not step:
             raise ValueError("arange: step must not be 0")
         count = max(0, math.ceil((end - start) / step))
         return Tensor([start + i * step for i in range(count)], requires_grad=requires_grad)
@@ -1287,7 +1314,7 @@ class Tensor(Node):
         return math.prod(self.shape)
 
     def item(self) -> Any:
-        """The only element as a number; ValueError when there are more."""
+        """The only element as a number; ValueError when there is not exactly one."""
         if self.size != 1:
             raise ValueError(f"item: the Tensor has shape {self.shape}, not a single element")
         return flat(self.data)[0]
@@ -1332,60 +1359,57 @@ class Tensor(Node):
         if not isinstance(other, Tensor):
             return NotImplemented
         xs, ys = self.shape, other.shape
-        if not xs or not ys or xs[-1] != ys[-2 if len(ys) > 1 else 0]:
+        if not xs or not ys or xs[-1] != ys[-2:][0]:
             why = f"inner sizes {xs[-1]} and {ys[-2:][0]} differ" if xs and ys else "a number has no rows, use *"
             raise ValueError(f"matmul: {xs} @ {ys}: {why}")
-        x = self if len(xs) > 1 else self.reshape(1, *xs)
-        y = other if len(ys) > 1 else other.reshape(*ys, 1)
-        xs, ys = x.shape, y.shape
-        batch = xs[:-2] if xs[:-2] == ys[:-2] else broadcast_shape("matmul", xs[:-2], ys[:-2])
-        data = matmul(expand(x.data, xs, batch + xs[-2:]), expand(y.data, ys, batch + ys[-2:]), len(batch) + 2)
-        out = _result(data, "matmul", x, lambda g, out, x, y: g @ y.transpose(-1, -2),
-                      y, lambda g, out, x, y: x.transpose(-1, -2) @ g)
-        if self.ndim > 1 and other.ndim > 1:
-            return out
-        return out.reshape(batch + xs[-2:-1] * (self.ndim > 1) + ys[-1:] * (other.ndim > 1))
+        if len(xs) == 1:
+            return (self.reshape(1, *xs) @ other).squeeze(-2 if len(ys) > 1 else 0)
+        if len(ys) == 1:
+            return (self @ other.reshape(*ys, 1)).squeeze(-1)
+        batch = xs[:-2] if xs[:-2] == ys[:-2] else broadcast_shape(f"matmul: {xs} @ {ys}", xs[:-2], ys[:-2])
+        data = matmul(expand(self.data, xs, batch + xs[-2:]), expand(other.data, ys, batch + ys[-2:]), len(batch) + 2)
+        return _result(data, "matmul", self, lambda g, out, x, y: g @ y.transpose(-1, -2),
+                       other, lambda g, out, x, y: x.transpose(-1, -2) @ g)
 
     def __rmatmul__(self, other: Any) -> Any:
         return _tensor("matmul", other) @ self
 
     # reductions: dim is None for all dimensions, an int or several; keepdim leaves them in with size 1
 
-    def _kept(self, dims: Tuple[int, ...]) -> Shape:
-        return tuple(1 if i in dims else size for i, size in enumerate(self.shape))
-
-    def _reduce(self, name: str, reduction: Rule, dims: Tuple[int, ...], keepdim: bool, rule: Rule) -> Any:
-        """Reduce over dims; rule gets g and out with these dimensions kept, so that they broadcast."""
-        kept, data = self._kept(dims), self.data
+    def _reduce(self, name: str, f: Rule, dim: Any, keepdim: bool, rule: Rule, least: int = 0) -> Tensor:
+        """f over dim; rule gets g and out with the reduced dimensions kept, so that they broadcast."""
+        dims, data = _dims(name, dim, self.ndim), self.data
+        kept = tuple(1 if i in dims else size for i, size in enumerate(self.shape))
+        if self._count(name, dim) < least:
+            raise ValueError(f"{name}: no elements along dim {dim} of shape {self.shape}")
         if len(dims) == len(kept):
-            data = reduction(flat(data))
-        else:
-            for dim in reversed(dims):
-                data = reduce_dim(reduction, data, dim)
+            data = f(flat(data))
+        for d in reversed(dims) if len(dims) < len(kept) else ():
+            data = reduce_dim(f, data, d)
         if keepdim:
             data = nest(flat(data), kept)
-        return _result(data, name, self, lambda g, out, x: rule(g.reshape(kept), out, x, kept))
+        return _result(data, name, self, lambda g, out, x: rule(g.reshape(kept), out.reshape(kept), x))
+
+    def _count(self, name: str, dim: Any) -> int:
+        return math.prod([self.shape[d] for d in _dims(name, dim, self.ndim)])
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The sum over dim."""
-        return self._reduce("sum", sum, _dims("sum", dim, self.ndim), keepdim,
-                            lambda g, out, x, kept: g.broadcast_to(x.shape))
+        return self._reduce("sum", sum, dim, keepdim, lambda g, out, x: g.broadcast_to(x.shape))
 
     def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The mean over dim; ValueError when there is nothing to average."""
-        return self.sum(dim, keepdim) / self._count("mean", dim, 1)
+        if not self._count("mean", dim):
+            raise ValueError(f"mean: no elements along dim {dim} of shape {self.shape}")
+        return self.sum(dim, keepdim) / self._count("mean", dim)
 
     def var(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The unbiased variance over dim: the divisor is n - 1; ValueError for fewer than two elements."""
-        n = self._count("var", dim, 2)
+        n = self._count("var", dim)
+        if n < 2:
+            raise ValueError(f"var: {n} elements along dim {dim} of shape {self.shape}, two are needed")
         deviation = self - self.mean(dim, keepdim=True)
         return (deviation * deviation).sum(dim, keepdim) / (n - 1)
-
-    def _count(self, name: str, dim: Any, least: int) -> int:
-        n = math.prod(self.shape[d] for d in _dims(name, dim, self.ndim))
-        if n < least:
-            raise ValueError(f"{name}: {n} elements along dim {dim} of shape {self.shape}, at least {least} needed")
-        return n
 
     def max(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The largest element over dim; equal ones share the gradient. nan when there is one."""
@@ -1395,42 +1419,37 @@ class Tensor(Node):
         """The smallest element over dim; equal ones share the gradient. nan when there is one."""
         return self._extreme("min", _smallest, dim, keepdim)
 
-    def _extreme(self, name: str, reduction: Rule, dim: Any, keepdim: bool) -> Tensor:
-        dims = _dims(name, dim, self.ndim)
-        self._count(name, dim, 1)
-
-        def rule(g: Any, out: Any, x: Any, kept: Shape) -> Any:
-            hits = _equal(x, out.detach().reshape(kept))
-            return g * hits / hits.sum(dims, keepdim=True)
-        return self._reduce(name, reduction, dims, keepdim, rule)
+    def _extreme(self, name: str, f: Rule, dim: Any, keepdim: bool) -> Tensor:
+        def rule(g: Any, out: Any, x: Any) -> Any:
+            hits = _equal(x, out)
+            return g * hits / hits.sum(dim, keepdim=True)
+        return self._reduce(name, f, dim, keepdim, rule, least=1)
 
     def argmax(self, dim: Optional[int] = None) -> Any:
         """The index of the (first) largest element over dim, as an int or nested lists of ints."""
-        self._count("argmax", dim, 1)
+        if not self.size:
+            raise ValueError(f"argmax: no elements in shape {self.shape}")
         if dim is None:
             return _index_of_largest(flat(self.data))
-        d = _one_dim("argmax", dim, self.ndim)
-        return 0 if d is None else reduce_dim(_index_of_largest, self.data, d)
+        return reduce_dim(_index_of_largest, self.data if self.ndim else [self.data], _one_dim("argmax", dim, self.ndim))
 
     def logsumexp(self, dim: Any, keepdim: bool = False) -> Tensor:
         """log(sum(exp(x))) over dim."""
-        self._count("logsumexp", dim, 1)
-        return self._reduce("logsumexp", _logsumexp, _dims("logsumexp", dim, self.ndim), keepdim,
-                            lambda g, out, x, kept: g * (x - out.reshape(kept)).exp())
+        return self._reduce("logsumexp", _logsumexp, dim, keepdim, lambda g, out, x: g * (x - out).exp(), least=1)
 
     def _along(self, name: str, f: Rule, dim: int, rule: Rule) -> Tensor:
         """A function from rows to rows along dim."""
-        self._count(name, dim, 1)
         dims, d = list(range(self.ndim)), _one_dim(name, dim, self.ndim)
-        if d is not None:
+        if not self.size:
+            raise ValueError(f"{name}: no elements in shape {self.shape}")
+        if dims:
             dims[d], dims[-1] = dims[-1], d
         data = permuted(map_rows(f, self.ndim, permuted(self.data, dims)), dims)
         return _result(data, name, self, rule)
 
     def softmax(self, dim: int = -1) -> Tensor:
         """exp(x) / sum(exp(x)) along dim."""
-        return self._along("softmax", _softmax, dim,
-                           lambda g, out, x: out * (g - (g * out).sum(dim, keepdim=True)))
+        return self._along("softmax", _softmax, dim, lambda g, out, x: out * (g - (g * out).sum(dim, keepdim=True)))
 
     def log_softmax(self, dim: int = -1) -> Tensor:
         """log(softmax(x)) along dim."""
@@ -1441,46 +1460,43 @@ class Tensor(Node):
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements, row by row, in another shape; one size may be -1."""
-        sizes, size = _sizes("reshape", shape, -1), self.size
-        if sizes.count(-1) == 1:
-            rest = -math.prod(sizes)
-            sizes = tuple(size // rest if n == -1 and rest else n for n in sizes)
-        if any(n < 0 for n in sizes) or math.prod(sizes) != size:
-            raise ValueError(f"reshape: {self.shape} has {size} elements, which do not fit into {shape}")
-        return _result(nest(flat(self.data), sizes), "reshape", self, lambda g, out, x: g.reshape(x.shape))
+        sizes, own = _sizes("reshape", shape, least=-1), self.shape
+        size, rest = math.prod(own), -math.prod(sizes)
+        if sizes.count(-1) == 1 and rest:
+            sizes = tuple(size // rest if n == -1 else n for n in sizes)
+        if -1 in sizes or math.prod(sizes) != size:
+            raise ValueError(f"reshape: {own} has {size} elements, which do not fit into {shape}")
+        return _result(nest(flat(self.data), sizes), "reshape", self, lambda g, out, x: g.reshape(own))
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """All dimensions from start_dim to end_dim made one."""
-        if not self.ndim:
-            return self.reshape(1)
-        start, end = _one_dim("flatten", start_dim, self.ndim), _one_dim("flatten", end_dim, self.ndim)
+        shape = self.shape or (1,)
+        start, end = _one_dim("flatten", start_dim, len(shape)), _one_dim("flatten", end_dim, len(shape))
         if start > end:
             raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
-        shape = self.shape
         return self.reshape(*shape[:start], math.prod(shape[start:end + 1]), *shape[end + 1:])
 
     def permute(self, *dims: Any) -> Tensor:
         """The dimensions in another order, each given once."""
-        order = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-        _dims("permute", order, self.ndim)
-        if len(order) != self.ndim:
-            raise ValueError(f"permute: {len(order)} dims for a Tensor of {self.ndim} dimensions")
-        order = tuple(d % self.ndim for d in order)
-        back = tuple(order.index(d) for d in range(len(order)))
-        return _result(permuted(self.data, order), "permute", self, lambda g, out, x: g.permute(*back))
+        given = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+        if len(_dims("permute", given, self.ndim)) != self.ndim:
+            raise ValueError(f"permute: {len(given)} dims for a Tensor of {self.ndim} dimensions")
+        order = [d % self.ndim for d in given]
+        _sizes("permute", tuple(self.shape[d] for d in order))
+        back = [order.index(d) for d in range(len(order))]
+        return _result(permuted(self.data, order), "permute", self, lambda g, out, x: g.permute(back))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Two dimensions exchanged."""
-        a, b = _one_dim("transpose", dim0, self.ndim), _one_dim("transpose", dim1, self.ndim)
-        order = list(range(self.ndim))
+        a, b, order = _one_dim("transpose", dim0, self.ndim), _one_dim("transpose", dim1, self.ndim), [*range(self.ndim)]
         if order:
             order[a], order[b] = b, a
-        return self.permute(*order)
+        return self.permute(order)
 
     @property
     def T(self) -> Tensor:
         """All dimensions in reverse order: the transpose of a matrix."""
-        return self.permute(*reversed(range(self.ndim)))
+        return self.permute([*reversed(range(self.ndim))])
 
     def unsqueeze(self, dim: int) -> Tensor:
         """A new dimension of size 1 at dim."""
@@ -1490,7 +1506,7 @@ class Tensor(Node):
     def squeeze(self, dim: Any = None) -> Tensor:
         """The dimensions of size 1 left out: all of them, or those of dim that are."""
         dims = _dims("squeeze", dim, self.ndim)
-        return self.reshape(*(n for i, n in enumerate(self.shape) if n != 1 or i not in dims))
+        return self.reshape([n for i, n in enumerate(self.shape) if n != 1 or i not in dims])
 
     def broadcast_to(self, *shape: Any) -> Tensor:
         """Repeated along new dimensions in front and dimensions of size 1; the gradient sums the copies."""
@@ -1504,7 +1520,7 @@ class Tensor(Node):
     def __getitem__(self, index: Any) -> Tensor:
         """Ints, slices, ... and None as in NumPy; a (nested) list of ints picks along a dimension.
 
-        A tuple of int lists of equal length picks single places: logits[range(n), targets].
+        A tuple of int lists of one shape picks single places: logits[range(n), targets].
         """
         return self._take(_index(index, self.shape))
 
@@ -1514,8 +1530,7 @@ class Tensor(Node):
 
     def _put(self, index: Tuple[Any, ...], shape: Shape) -> Tensor:
         """The opposite of _take: self at the index of a Tensor of zeros."""
-        zero = type((flat(self.data) or [0.0])[0])(0)
-        data = add_at(copied(expand(zero, (), shape)), index, self.data)
+        data = add_at(copied(expand(_zero(self.data), (), shape)), index, self.data)
         return _result(data, "put", self, lambda g, out, x: g._take(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -1523,115 +1538,56 @@ class Tensor(Node):
 
     def __repr__(self) -> str:
         """Short numbers; of a large Tensor only the corners, and the shape."""
-        shape, many = self.shape, self.size > 1000
-        corners = self.data
-        for dim in range(len(shape)):
-            corners = _shortened(corners, dim) if many else corners
-        words = zip_map(_word, len(shape_of(corners)), corners)
+        shape, large, corners = self.shape, self.size > 1000, self.data
+        for dim in range(len(shape)) if large else ():
+            corners = _corners(corners, dim)
+        words = zip_map(lambda x: f"{x:.4g}" if isinstance(x, float) else str(x), len(shape_of(corners)), corners)
         width = max(map(len, flat(words)), default=0)
-        return f"Tensor({_written(words, width, 8)}{f', shape={shape}' if many or 0 in shape else ''})"
+        return f"Tensor({_written(words, width, 8)}{f', shape={shape}' if large or 0 in shape else ''})"
 
 
-def _word(x: Any) -> str:
-    return f"{x:.4g}" if isinstance(x, float) else str(x)
-
-
-def _shortened(data: Nested, dim: int) -> Nested:
+def _corners(data: Nested, dim: int) -> Nested:
     if dim:
-        return [_shortened(item, dim - 1) for item in data]
-    return data if len(data) <= 7 else data[:3] + [_dots(data[0])] + data[-3:]
-
-
-def _dots(data: Nested) -> Nested:
-    return [_dots(item) for item in data] if type(data) is list else "..."
+        return [_corners(item, dim - 1) for item in data]
+    dots = expand("...", (), shape_of(data)[1:])
+    return data if len(data) <= 7 else data[:3] + [dots] + data[-3:]
 
 
 def _written(words: Nested, width: int, indent: int) -> str:
     if type(words) is not list:
         return words.rjust(width)
-    deep = words and type(words[0]) is list
-    between = ",\n" + " " * indent if deep else ", "
+    between = ",\n" + " " * indent if words and type(words[0]) is list else ", "
     return f"[{between.join(_written(item, width, indent + 1) for item in words)}]"
-
-
-def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
-    """An index as `take` wants it, checked against the shape."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    items = [i.tolist() if hasattr(i, "tolist") and not isinstance(i, Node) else i for i in items]
-    items = [list(i) if isinstance(i, range) else i for i in items]
-    lists = [i for i in items if isinstance(i, list)]
-    if len(lists) > 1:
-        return _paired(items, lists, shape)
-    if items.count(Ellipsis) > 1:
-        raise IndexError("index: more than one ...")
-    used = sum(i is not None and i is not Ellipsis for i in items)
-    if used > len(shape):
-        raise IndexError(f"index: {used} indices for a Tensor of shape {shape}")
-    if Ellipsis in items:
-        at = items.index(Ellipsis)
-        items[at:at + 1] = [slice(None)] * (len(shape) - used)
-    picks = [k for k, i in enumerate(items) if type(i) in (int, list)]
-    if lists and picks[-1] - picks[0] >= len(picks):
-        raise IndexError("index: an int and a list with a slice between them are ambiguous; index in two steps")
-    dims = iter(enumerate(shape))
-    return tuple(None if i is None else _checked_index(i, *next(dims)) for i in items)
-
-
-def _checked_index(i: Any, dim: int, size: int) -> Any:
-    if isinstance(i, slice):
-        return range(*i.indices(size))
-    if isinstance(i, list):
-        return [_checked_index(k, dim, size) for k in i]
-    if type(i) is not int:
-        hint = "; for a mask use where(...)" if isinstance(i, (bool, Tensor)) else ""
-        raise TypeError(f"index: {i!r} is no int, slice, ..., None or list of ints{hint}")
-    if not -size <= i < size:
-        raise IndexError(f"index: {i} is out of range for dimension {dim} of size {size}")
-    return i % size
-
-
-def _paired(items: List[Any], lists: List[List[Any]], shape: Shape) -> Tuple[Any, ...]:
-    if len(lists) < len(items) or len(items) > len(shape) or len(set(map(len, lists))) > 1:
-        raise IndexError(f"index: {len(lists)} lists of lengths {[len(i) for i in lists]} for shape {shape}: several "
-                         "lists must be of equal length, with nothing beside them; index in two steps instead")
-    checked = [_checked_index(i, dim, shape[dim]) for dim, i in enumerate(lists)]
-    return (list(zip(*checked)),)
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where condition is true (not 0), b elsewhere; all three broadcast. The condition is a constant."""
-    mask, a, b = _tensor("where", condition).detach(), _operand("where", a), _operand("where", b)
-    if NotImplemented in (a, b):
-        raise TypeError("where: a and b must be Tensors, nested lists or numbers")
-    data = _broadcast("where", lambda c, x, y: x if c else y, mask, a, b)
-    return _result(data, "where", a, lambda g, out, x, y: where(mask, g, _zero(g)),
-                   b, lambda g, out, x, y: where(mask, _zero(g), g))
-
-
-def _zero(g: Tensor) -> Any:
-    return type((flat(g.data) or [0.0])[0])(0)
+    mask, a, b = _tensor("where", condition).detach(), _known("where", a, _operand("where", a)), _operand("where", b)
+    data = _broadcast("where", lambda c, x, y: x if c else y, mask, a, _known("where", b, b))
+    return _result(data, "where", a, lambda g, out, x, y: where(mask, g, _zero(g.data)),
+                   b, lambda g, out, x, y: where(mask, _zero(g.data), g))
 
 
 def cat(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     """Tensors joined along dim; their other sizes must be equal (ValueError)."""
-    parts = tuple(_tensor("cat", t) for t in tensors)
-    if not parts:
-        raise ValueError("cat: no tensors")
+    parts = tuple(_tensor("cat", t) for t in _listed("cat", tensors))
     shapes = [t.shape for t in parts]
+    if not parts or () in shapes:
+        raise ValueError("cat: needs Tensors of at least one dimension; stack(...) joins single numbers")
     d = _one_dim("cat", dim, len(shapes[0]))
-    if d is None or len({shape[:d] + shape[d + 1:] + (len(shape),) for shape in shapes}) > 1:
+    if len({(len(shape), shape[:d], shape[d + 1:]) for shape in shapes}) > 1:
         raise ValueError(f"cat: shapes {', '.join(map(str, shapes))} differ elsewhere than in dim {dim}")
+    ends = [0, *accumulate(shape[d] for shape in shapes)]
 
     def split(g: Any, out: Any, parts: Any) -> List[Any]:
-        ends = [sum(shape[d] for shape in shapes[:i]) for i in range(len(shapes) + 1)]
-        return [g._take((range(n) if k != d else range(start, end)) for k, n in enumerate(g.shape))
-                for start, end in zip(ends, ends[1:])]
+        before = tuple(map(range, g.shape[:d]))
+        return [g._take(before + (range(start, end),)) for start, end in zip(ends, ends[1:])]
     return _result(concatenated([t.data for t in parts], d), "cat", None, None, parts, split)
 
 
 def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new dimension."""
-    parts = [_tensor("stack", t) for t in tensors]
+    parts = [_tensor("stack", t) for t in _listed("stack", tensors)]
     if len({t.shape for t in parts}) > 1:
         raise ValueError(f"stack: shapes {', '.join(str(t.shape) for t in parts)} differ")
     return cat([t.unsqueeze(dim) for t in parts], dim)
@@ -1639,19 +1595,18 @@ def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
 
 def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """x @ weight.T + bias as one node: (..., nin), (nout, nin), (nout) -> (..., nout)."""
-    x, (nout, nin) = _tensor("linear", x), weight.shape
-    if not x.ndim or x.shape[-1] != nin:
-        raise ValueError(f"linear: x of shape {x.shape} does not fit a layer from {nin} to {nout}")
+    x, ws = _tensor("linear", x), weight.shape
+    if not x.ndim or len(ws) != 2 or x.shape[-1] != ws[1] or bias is not None and bias.shape != ws[:1]:
+        raise ValueError(f"linear: x of shape {x.shape} does not fit a weight of shape {ws}"
+                         + (f" and a bias of shape {bias.shape}" if bias is not None else ""))
     if x.ndim == 1:
-        return linear(x.reshape(1, nin), weight, bias).reshape(nout)
-    data = products(x.data, weight.data)
-    if bias is None:
-        return _result(data, "linear", x, lambda g, out, x, w: g @ w,
-                       weight, lambda g, out, x, w: g.transpose(-1, -2) @ x)
-    add_bias = bias.data
-    data = map_rows(lambda row: list(map(operator.add, row, add_bias)), x.ndim, data)
-    return _result(data, "linear", x, lambda g, out, x, p: g @ p[0],
-                   (weight, bias), lambda g, out, x, p: (g.transpose(-1, -2) @ x, g))
+        return linear(x.reshape(1, -1), weight, bias).reshape(-1)
+    data = products(x.data, weight.data, None if bias is None else bias.data)
+    parts = (weight,) if bias is None else (weight, bias)
+
+    def of_parts(g: Any, out: Any, x: Any, parts: Any) -> Tuple[Any, Any]:
+        return g.transpose(-1, -2) @ x if weight.requires_grad else None, g
+    return _result(data, "linear", x, lambda g, out, x, parts: g @ weight, parts, of_parts)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1667,20 +1622,20 @@ class Module:
     def _children(self) -> Iterable[Tuple[Any, Any]]:
         return vars(self).items()
 
-    def __call__(self, x: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+    def _named(self, prefix: str = "") -> Dict[str, Any]:
+        return {prefix + ".".join(map(str, path)): node for path, node in _leaves(self)}
 
-    def named_parameters(self, prefix: str = "") -> List[Tuple[str, Any]]:
+    def named_parameters(self, prefix: str = "") -> Iterator[Tuple[str, Any]]:
         """(name, parameter) for everything that requires a gradient, each parameter once."""
-        first = {p: path for path, p in reversed(_leaves(self)) if p.requires_grad}
-        return [(prefix + ".".join(map(str, path)), p) for p, path in reversed(list(first.items()))]
+        known = set()
+        for name, p in self._named(prefix).items():
+            if p.requires_grad and id(p) not in known:
+                known.add(id(p))
+                yield name, p
 
     def parameters(self) -> List[Any]:
         """All that an optimizer should change."""
         return list(dict.fromkeys([p for _, p in _leaves(self) if p.requires_grad]))
-
-    def _named(self, prefix: str) -> Dict[str, Any]:
-        return {prefix + ".".join(map(str, path)): p for path, p in _leaves(self)}
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -1697,53 +1652,57 @@ class Module:
         With a prefix, other names are left alone. ValueError when a name is missing or unknown, or a
         shape differs; nothing is changed then.
         """
-        mine = self._named(prefix)
-        given = {name for name in state if name.startswith(prefix)}
-        if mine.keys() != given:
-            raise ValueError(f"load_state_dict: missing {sorted(mine.keys() - given)}, "
-                             f"unexpected {sorted(given - mine.keys())}")
-        new = {name: nested(state[name], name) for name in mine}
-        for name, p in mine.items():
-            if shape_of(new[name]) != shape_of(p.data):
-                raise ValueError(f"load_state_dict: {name} has shape {shape_of(new[name])}, "
-                                 f"the module's is {shape_of(p.data)}")
+        mine, given = self._named(prefix), _with_prefix(state, prefix)
+        if mine.keys() != given.keys():
+            raise ValueError(f"load_state_dict: missing {sorted(mine.keys() - given.keys())}, "
+                             f"unexpected {sorted(given.keys() - mine.keys())}")
+        new = {name: _fitting(given[name], name, shape_of(p.data)) for name, p in mine.items()}
         for name, p in mine.items():
             p.data = new[name]
 
     def __repr__(self) -> str:
         """A line per child, with its shape and number of parameters."""
-        lines = [f"  {name}: {_summary(child)}" for name, child in self._children() if _summary(child)]
+        lines = [f"  ({name}): {_summary(child)}" for name, child in self._children() if _summary(child)]
         total = sum(len(flat(p.data)) for p in self.parameters())
         return "\n".join([f"{type(self).__name__}(", *lines, f")  # {total} parameters"])
 
 
 def _leaves(value: Any, path: Tuple[Any, ...] = (), above: Tuple[Any, ...] = ()) -> List[Tuple[Any, Any]]:
-    """(path, node) of all Values and Tensors below value; above guards against modules in themselves."""
-    if isinstance(value, Module):
-        children = value._children()
-    else:
-        children = value.items() if isinstance(value, dict) else enumerate(value)
+    """(path, node) of all Values and Tensors below value; `above` guards against modules in themselves."""
     found: List[Tuple[Any, Any]] = []
-    for key, child in children:
-        kind = type(child)
-        if kind is Value or kind is Tensor:
+    for key, child in (value._children() if isinstance(value, Module) else
+                       value.items() if isinstance(value, dict) else enumerate(value)):
+        if isinstance(child, (Value, Tensor)):
             found.append((path + (key,), child))
         elif isinstance(child, (Module, list, tuple, dict)) and not any(child is other for other in above):
             found += _leaves(child, path + (key,), above + (value,))
     return found
 
 
+def _with_prefix(state: Any, prefix: str) -> Dict[str, Any]:
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise TypeError(f"load_state_dict: needs a dict with names, not {state!r:.200}")
+    return {name: x for name, x in state.items() if name.startswith(prefix)}
+
+
+def _fitting(x: Any, name: str, shape: Shape) -> Nested:
+    data = nested(x.data if isinstance(x, Value) else x, f"load_state_dict: {name}")
+    if shape_of(data) != shape:
+        raise ValueError(f"load_state_dict: {name} has shape {shape_of(data)}, here it is {shape}")
+    return data
+
+
 def _summary(child: Any) -> str:
-    if isinstance(child, Tensor):
-        return f"Tensor {child.shape}"
-    if isinstance(child, (Module, Value)):
+    if isinstance(child, (Tensor, Value)):
+        return f"{type(child).__name__} {shape_of(child.data)}"
+    if isinstance(child, Module):
         return repr(child).replace("\n", "\n  ")
     if isinstance(child, (list, tuple)) and any(isinstance(item, (Module, Node)) for item in child):
         return "[" + ", ".join(map(_summary, child)) + "]"
     return getattr(child, "__name__", "") if callable(child) else ""
 
 
-def _size(what: str, n: Any) -> int:
+def _at_least_1(what: str, n: Any) -> int:
     if type(n) is not int or n < 1:
         raise ValueError(f"{what} must be an int of at least 1, not {n!r}")
     return n
@@ -1757,33 +1716,39 @@ class Neuron(Module):
     """
 
     def __init__(self, nin: int, act: Any = "relu", nonlin: bool = True) -> None:
-        act = act if nonlin else "linear"
-        if act != "linear" and act not in FUNCTIONS and act != "leaky_relu" and not callable(act):
+        act = "relu" if act is True else act if act and nonlin else "linear"    # micrograd: Neuron(nin, nonlin)
+        if not callable(act) and act not in ["linear", *FUNCTIONS]:
             raise ValueError(f"act must be 'linear', one of {sorted(FUNCTIONS)} or a function, not {act!r}")
-        self.w = [Value(random.uniform(-1, 1)) for _ in range(_size("Neuron: nin", nin))]
+        self.w = [Value(random.uniform(-1, 1)) for _ in range(_at_least_1("Neuron: nin", nin))]
         self.b = Value(0)
-        self.act, self._act = act, FUNCTIONS.get(act, act)
-        self._weights()
+        self.act, self.nonlin = act, act != "linear"
+        self._make_row()
 
-    def __call__(self, x: Any) -> Value:
+    def _make_row(self) -> _Row:
+        """The weights as one row for all examples; a new one when they have changed."""
+        self._of, self._row = self.w[:], _Row((*self.w, self.b))
+        return self._row
+
+    def __call__(self, x: Any) -> Any:
         if type(x) is not _Row:
             x = _inputs(x)
         row = self._row
-        if row.data != [v.data for v in row._b] or row._b[-1] is not self.b or self._seen != self.w:
-            row = self._weights()
+        if row.data != [v.data for v in row._b] or row._b[-1] is not self.b or self._of != self.w:
+            row = self._make_row()
         if len(row.data) != len(x.data):
-            raise ValueError(f"Neuron: {len(x.data) - 1} inputs given, {len(row.data) - 1} expected")
-        out = _dot(row, x)
-        return out if self.act == "linear" else self._act(out)
-
-    def _weights(self) -> _Row:
-        """One row for all examples, until a weight changes."""
-        self._seen = self.w[:]
-        self._row = _Row((*self.w, self.b))
-        return self._row
+            raise ValueError(f"Neuron: {len(x.data) - 1} inputs given, {len(self.w)} expected")
+        out, act = _dot(row, x), self.act
+        return out if act == "linear" else FUNCTIONS[act](out) if type(act) is str else act(out)
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {**vars(self), "_row": None}
+        return {name: x for name, x in vars(self).items() if name not in ("_of", "_row")}
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_row()
+
+    def _children(self) -> Iterable[Tuple[Any, Any]]:
+        return (("w", self.w), ("b", self.b))
 
     def __repr__(self) -> str:
         name = self.act if isinstance(self.act, str) else getattr(self.act, "__name__", "")
@@ -1798,14 +1763,14 @@ def _inputs(x: Any) -> _Row:
         raise TypeError("a network of Values takes numbers or Values, not a Tensor; use x.tolist()")
     if hasattr(x, "tolist"):
         x = x.tolist()
-    return _Row((x,) if isinstance(x, (Value, Number)) else tuple(x), (1,))
+    return _Row((x,) if isinstance(x, (Value, Number)) else tuple(_listed("inputs", x)), (1,))
 
 
 class Layer(Module):
     """nout Neurons that see the same nin inputs -> a list of nout Values, or the bare Value of a single one."""
 
     def __init__(self, nin: int, nout: int, act: Any = "relu", nonlin: bool = True) -> None:
-        self.neurons = [Neuron(nin, act, nonlin) for _ in range(_size("Layer: nout", nout))]
+        self.neurons = [Neuron(nin, act, nonlin) for _ in range(_at_least_1("Layer: nout", nout))]
 
     def __call__(self, x: Any) -> Any:
         x = _inputs(x)
@@ -1828,10 +1793,11 @@ class MLP(Module):
     """
 
     def __init__(self, nin: int, nouts: Sequence[int], act: Any = "relu") -> None:
-        if not nouts:
+        sizes = [nin, *_listed("MLP", nouts)]
+        if len(sizes) < 2:
             raise ValueError("MLP: nouts must name at least one layer")
-        sizes = [nin, *nouts]
-        self.layers = [Layer(sizes[i], sizes[i + 1], act, nonlin=i < len(nouts) - 1) for i in range(len(nouts))]
+        last = len(sizes) - 2
+        self.layers = [Layer(sizes[i], sizes[i + 1], act, nonlin=i < last) for i in range(last + 1)]
 
     def __call__(self, x: Any) -> Any:
         for layer in self.layers:
@@ -1850,8 +1816,8 @@ class Linear(Module):
     """
 
     def __init__(self, nin: int, nout: int, bias: bool = True) -> None:
-        bound = 1 / math.sqrt(_size("Linear: nin", nin))
-        self.weight = Tensor.uniform(-bound, bound, _size("Linear: nout", nout), nin)
+        bound = 1 / math.sqrt(_at_least_1("Linear: nin", nin))
+        self.weight = Tensor.uniform(-bound, bound, _at_least_1("Linear: nout", nout), nin)
         self.bias = Tensor.uniform(-bound, bound, nout) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
@@ -1868,7 +1834,7 @@ class Sequential(Module):
     def __init__(self, *steps: Callable[[Any], Any]) -> None:
         for i, step in enumerate(steps):
             if not callable(step):
-                raise TypeError(f"Sequential: step {i} must be a Module or a function, not {step!r}")
+                raise TypeError(f"Sequential: step {i} must be a Module or a function, not {step!r:.200}")
         self.steps = list(steps)
 
     def _children(self) -> Iterable[Tuple[Any, Any]]:
@@ -1889,12 +1855,12 @@ class Sequential(Module):
 # ----------------------------------------------------------------------------------------------------
 # Losses
 #
-# One formula each, for a Tensor or for (nested) lists of Values. `reduction` is "mean", "sum" or "none".
+# One formula each, for Tensors and for (nested) lists of Values. `reduction` is "mean", "sum" or "none".
 # ----------------------------------------------------------------------------------------------------
 
 def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     """Mean squared error, (prediction - target)**2; targets of the same shape."""
-    return _loss("mse_loss", lambda p, t: (p - t) * (p - t), predictions, targets, reduction)
+    return _loss("mse_loss", lambda p, t: (p - t) ** 2, predictions, targets, reduction)
 
 
 def hinge_loss(scores: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -1903,7 +1869,7 @@ def hinge_loss(scores: Any, targets: Any, reduction: str = "mean") -> Any:
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
-    """-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)) for targets t of 0 and 1 (or between)."""
+    """-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)) for targets t of 0 and 1 (or between), of the same shape."""
     return _loss("binary_cross_entropy_with_logits",
                  lambda x, t: t * (-x).softplus() + (1 - t) * x.softplus(), logits, targets, reduction)
 
@@ -1914,55 +1880,46 @@ def cross_entropy(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     >>> cross_entropy(Tensor([[0.0, 0.0], [1000.0, 0.0]]), [1, 0]).item() == math.log(2) / 2
     True
     """
-    of_values = _has_values(logits)
-    logits = _lists(logits) if of_values else _tensor("cross_entropy", logits)
-    shape = shape_of(logits) if of_values else logits.shape
-    targets = targets.tolist() if hasattr(targets, "tolist") else targets
-    single = len(shape) == 1
-    indices = [targets] if single else list(targets)
-    if not 1 <= len(shape) <= 2 or (not single and len(indices) != shape[0]):
-        raise ValueError(f"cross_entropy: logits of shape {shape} for {len(indices)} targets; "
+    logits = _predictions("cross_entropy", logits)
+    shape = logits.shape if isinstance(logits, Tensor) else shape_of(logits)
+    indices = nested(targets, "cross_entropy: targets")
+    if not 1 <= len(shape) <= 2 or shape_of(indices) != shape[:-1]:
+        raise ValueError(f"cross_entropy: logits of shape {shape} and targets of shape {shape_of(indices)}: "
                          "(n, classes) and n class indices are needed")
-    for i, t in enumerate(indices):
-        if type(t) is not int or not 0 <= t < shape[-1]:
+    for i, t in enumerate(flat(indices)):
+        if not isinstance(t, int) or not 0 <= t < shape[-1]:
             raise ValueError(f"cross_entropy: target {i} must be an int from 0 to {shape[-1] - 1}, not {t!r}")
-    if of_values:
-        losses = [_value_logsumexp(row) - row[t] for row, t in zip([logits] if single else logits, indices)]
-        return _reduced("cross_entropy", losses[0] if single else losses, reduction)
-    log_p = logits.log_softmax(-1)
-    return _reduced("cross_entropy", -log_p[indices[0] if single else (range(len(indices)), indices)], reduction)
+    if isinstance(logits, Tensor):
+        places = (range(len(indices)), indices) if len(shape) == 2 else indices
+        return _reduced("cross_entropy", -logits.log_softmax(-1)[places], reduction)
+    if len(shape) == 1:
+        return _reduced("cross_entropy", _value_cross_entropy(logits, indices), reduction)
+    return _reduced("cross_entropy", list(map(_value_cross_entropy, logits, indices)), reduction)
 
 
-def _value_logsumexp(row: List[Any]) -> Value:
-    top = max(x.data if isinstance(x, Value) else x for x in row)
-    exps = [(x - top).exp() if isinstance(x, Value) else math.exp(x - top) for x in row]
-    return dot(exps, [1] * len(exps)).log() + top
+def _value_cross_entropy(row: List[Any], target: int) -> Any:
+    top = max(x.data for x in row)
+    return dot([(x - top).exp() for x in row], [1] * len(row)).log() + top - row[target]
 
 
-def _has_values(x: Any) -> bool:
-    while isinstance(x, (list, tuple)) and x:
-        x = x[0]
-    return isinstance(x, Value)
-
-
-def _lists(x: Any) -> Any:
-    x = x.tolist() if hasattr(x, "tolist") else x
-    return list(map(_lists, x)) if isinstance(x, (list, tuple)) else x
+def _predictions(name: str, x: Any) -> Any:
+    """A Tensor, or nested lists of Values where there is a Value among them."""
+    if isinstance(x, Value) or isinstance(x, (list, tuple)):
+        x = nested(x, name, values=True)
+        if any(isinstance(v, Value) for v in flat(x)):
+            return zip_map(lambda v: v if isinstance(v, Value) else Value(v), len(shape_of(x)), x)
+    return _tensor(name, x)
 
 
 def _loss(name: str, formula: Rule, predictions: Any, targets: Any, reduction: str) -> Any:
-    if _has_values(predictions):
-        predictions, targets = _lists(predictions), _lists(targets)
-        shapes = shape_of(predictions), shape_of(targets)
-    else:
-        predictions, targets = _tensor(name, predictions), _tensor(name, targets)
-        shapes = predictions.shape, targets.shape
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"{name}: predictions of shape {shapes[0]} for targets of shape {shapes[1]}; "
-                         "they must be equal (reshape one of them)")
-    if isinstance(predictions, Tensor):
-        return _reduced(name, formula(predictions, targets), reduction)
-    return _reduced(name, zip_map(formula, len(shapes[0]), predictions, targets), reduction)
+    predictions = _predictions(name, predictions)
+    of_tensors = isinstance(predictions, Tensor)
+    targets = _tensor(name, targets) if of_tensors else nested(targets, name, values=True)
+    have, want = (predictions.shape, targets.shape) if of_tensors else (shape_of(predictions), shape_of(targets))
+    if have != want:
+        raise ValueError(f"{name}: predictions of shape {have} for targets of shape {want}; reshape one of them")
+    losses = formula(predictions, targets) if of_tensors else zip_map(formula, len(have), predictions, targets)
+    return _reduced(name, losses, reduction)
 
 
 def _reduced(name: str, losses: Any, reduction: str) -> Any:
@@ -1973,6 +1930,8 @@ def _reduced(name: str, losses: Any, reduction: str) -> Any:
     if isinstance(losses, Tensor):
         return losses.sum() if reduction == "sum" else losses.mean()
     losses = flat(losses)
+    if not losses:
+        raise ValueError(f"{name}: no predictions")
     total = dot(losses, [1] * len(losses))
     return total if reduction == "sum" else total / len(losses)
 
@@ -1983,6 +1942,23 @@ def _reduced(name: str, losses: Any, reduction: str) -> Any:
 # The formulas and keywords are PyTorch's. A step works out all new numbers before it changes any.
 # ----------------------------------------------------------------------------------------------------
 
+def _parameters(name: str, params: Any) -> List[Any]:
+    """params as a list of Values and Tensors."""
+    if isinstance(params, Module):
+        raise TypeError(f"{name}: give a list of parameters, model.parameters()")
+    params = _listed(name, params)
+    for i, p in enumerate(params):
+        if not isinstance(p, (Value, Tensor)):
+            raise TypeError(f"{name}: parameter {i} must be a Value or a Tensor, not {p!r:.200}")
+    return params
+
+
+def _not_negative(name: str, x: Any) -> Any:
+    if _number(x) is NotImplemented or isinstance(x, complex) or not x >= 0:
+        raise ValueError(f"{name} must be a number of at least 0, not {x!r}")
+    return x
+
+
 class Optimizer:
     """What SGD and Adam share: the parameters (Values and Tensors, also mixed), .lr, and a state for each.
 
@@ -1991,18 +1967,12 @@ class Optimizer:
 
     _KEYS: Tuple[str, ...] = ()     # what the state of a parameter holds
 
-    def __init__(self, params: Iterable[Any], lr: float) -> None:
-        if isinstance(params, (Module, Node)):
-            raise TypeError(f"{type(self).__name__}: params must be a list of parameters, such as model.parameters()")
-        self.params = list(params)
-        if not self.params:
-            raise ValueError(f"{type(self).__name__}: no parameters")
-        for i, p in enumerate(self.params):
-            if not isinstance(p, (Value, Tensor)):
-                raise TypeError(f"{type(self).__name__}: parameter {i} must be a Value or a Tensor, not {p!r}")
-        if len(set(map(id, self.params))) < len(self.params):
-            raise ValueError(f"{type(self).__name__}: a parameter appears twice")
-        self.lr = lr
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float) -> None:
+        name = type(self).__name__
+        self.params = _parameters(name, params)
+        if not self.params or len(set(map(id, self.params))) < len(self.params):
+            raise ValueError(f"{name}: {'a parameter appears twice' if self.params else 'no parameters'}")
+        self.lr, self.weight_decay = lr, _not_negative(f"{name}: weight_decay", weight_decay)
         self.state: List[Dict[str, Any]] = [{} for _ in self.params]
 
     @property
@@ -2012,12 +1982,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, lr: float) -> None:
-        self._lr = self._at_least_0("lr", lr)
-
-    def _at_least_0(self, name: str, x: Any) -> Any:
-        if not isinstance(x, Number) or isinstance(x, complex) or not x >= 0:     # type: ignore[operator]
-            raise ValueError(f"{type(self).__name__}: {name} must be a number of at least 0, not {x!r}")
-        return x
+        self._lr = _not_negative(f"{type(self).__name__}: lr", lr)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -2048,19 +2013,24 @@ class Optimizer:
 
     def load_state_dict(self, state: Dict[str, Any], prefix: str = "") -> None:
         """Go on from a state_dict(prefix). ValueError when it does not fit; nothing is changed then."""
-        given = {name[len(prefix):]: x for name, x in state.items() if name.startswith(prefix)}
-        if "lr" not in given:
-            raise ValueError(f"load_state_dict: {prefix}lr is missing")
-        lr, new = given.pop("lr"), [{} for _ in self.params]    # type: Any, List[Dict[str, Any]]
-        for name, x in given.items():
-            i, _, key = name.partition(".")
-            if not i.isdigit() or int(i) >= len(new) or key not in self._KEYS:
-                raise ValueError(f"load_state_dict: unexpected {prefix}{name}")
-            x, shape = nested(x, prefix + name), shape_of(self.params[int(i)].data)
-            if shape_of(x) != (() if key == "step" else shape):
-                raise ValueError(f"load_state_dict: {prefix}{name} has shape {shape_of(x)}, the parameter {shape}")
-            new[int(i)][key] = int(x) if key == "step" else x
-        self.lr, self.state = self._at_least_0("lr", nested(lr, "lr")), new
+        given, lr, new = _with_prefix(state, prefix), prefix + "lr", []
+        names = {f"{prefix}{i}.{key}" for i in range(len(self.params)) for key in self._KEYS}
+        if lr not in given or given.keys() - names - {lr}:
+            raise ValueError(f"load_state_dict: needs {lr}; unexpected {sorted(given.keys() - names - {lr})}")
+        for i, p in enumerate(self.params):
+            mine = {key: f"{prefix}{i}.{key}" for key in self._KEYS if f"{prefix}{i}.{key}" in given}
+            if mine and len(mine) < len(self._KEYS):
+                raise ValueError(f"load_state_dict: {prefix}{i} has {sorted(mine)} only")
+            new.append({key: _fitting(given[name], name, () if key == "step" else shape_of(p.data))
+                        for key, name in mine.items()})
+            if "step" in mine and not (new[i]["step"] >= 1 and new[i]["step"] % 1 == 0):
+                raise ValueError(f"load_state_dict: {mine['step']} must be a whole number of at least 1")
+        self.lr, self.state = _fitting(given[lr], lr, ()), new
+
+
+def _plus(factor: Any, ndim: int, x: Nested, y: Nested) -> Nested:
+    """x + factor * y."""
+    return map_rows(lambda x, y: [xi + factor * yi for xi, yi in zip(x, y)], ndim, x, y)
 
 
 class SGD(Optimizer):
@@ -2078,23 +2048,20 @@ class SGD(Optimizer):
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0, nesterov: bool = False,
                  weight_decay: float = 0) -> None:
-        super().__init__(params, lr)
-        self.momentum = self._at_least_0("momentum", momentum)
-        self.weight_decay = self._at_least_0("weight_decay", weight_decay)
-        self.nesterov = nesterov
+        super().__init__(params, lr, weight_decay)
+        self.momentum, self.nesterov = _not_negative("SGD: momentum", momentum), nesterov
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
     def _update(self, ndim: int, data: Nested, g: Nested, state: Dict[str, Any]) -> Tuple[Nested, Dict[str, Any]]:
-        lr, mu, decay, new = self.lr, self.momentum, self.weight_decay, {}
-        if decay:
-            g = map_rows(lambda p, g: [gi + decay * pi for pi, gi in zip(p, g)], ndim, data, g)
-        if mu:
-            v = state.get("momentum_buffer")
-            v = g if v is None else map_rows(lambda v, g: [mu * vi + gi for vi, gi in zip(v, g)], ndim, v, g)
-            new["momentum_buffer"] = copied(v)
-            g = map_rows(lambda v, g: [gi + mu * vi for vi, gi in zip(v, g)], ndim, v, g) if self.nesterov else v
-        return map_rows(lambda p, g: [pi - lr * gi for pi, gi in zip(p, g)], ndim, data, g), new
+        new = {}
+        if self.weight_decay:
+            g = _plus(self.weight_decay, ndim, g, data)
+        if self.momentum:
+            before = state.get("momentum_buffer")
+            new["momentum_buffer"] = v = copied(g) if before is None else _plus(self.momentum, ndim, g, before)
+            g = _plus(self.momentum, ndim, g, v) if self.nesterov else v
+        return _plus(-self.lr, ndim, data, g), new
 
 
 class Adam(Optimizer):
@@ -2104,25 +2071,27 @@ class Adam(Optimizer):
 
     def __init__(self, params: Iterable[Any], lr: float = 0.001, betas: Tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0) -> None:
-        super().__init__(params, lr)
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        super().__init__(params, lr, weight_decay)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"{type(self).__name__}: betas must be two numbers from 0 to below 1, not {betas!r}")
-        self.betas, self.eps = tuple(betas), self._at_least_0("eps", eps)
-        self.weight_decay = self._at_least_0("weight_decay", weight_decay)
+        self.betas, self.eps = tuple(betas), _not_negative("eps", eps)
 
     def _update(self, ndim: int, data: Nested, g: Nested, state: Dict[str, Any]) -> Tuple[Nested, Dict[str, Any]]:
-        decay, eps, t = self.weight_decay, self.eps, state.get("step", 0) + 1
-        (b1, b2), zeros = self.betas, expand(0.0, (), shape_of(data))
-        if decay:
-            g = map_rows(lambda p, g: [gi + decay * pi for pi, gi in zip(p, g)], ndim, data, g)
-        m = map_rows(lambda m, g: [mi + (gi - mi) * (1 - b1) for mi, gi in zip(m, g)], ndim,
-                     state.get("exp_avg", zeros), g)
-        v = map_rows(lambda v, g: [b2 * vi + (1 - b2) * gi * gi for vi, gi in zip(v, g)], ndim,
+        if self.weight_decay:
+            data, g = self._decayed(ndim, data, g)
+        (b1, b2), t, sqrt = self.betas, int(state.get("step", 0)) + 1, math.sqrt
+        zeros = expand(0.0, (), shape_of(data))
+        c1, c2, root = 1 - b1, 1 - b2, sqrt(1 - b2 ** t)
+        size, eps = self.lr / (1 - b1 ** t) * root, self.eps * root     # sqrt(v) / root + eps, in one division
+        m = map_rows(lambda m, g: [b1 * mi + c1 * gi for mi, gi in zip(m, g)], ndim, state.get("exp_avg", zeros), g)
+        v = map_rows(lambda v, g: [b2 * vi + c2 * gi * gi for vi, gi in zip(v, g)], ndim,
                      state.get("exp_avg_sq", zeros), g)
-        size, root, sqrt = self.lr / (1 - b1 ** t), math.sqrt(1 - b2 ** t), math.sqrt
-        new = map_rows(lambda p, m, v: [pi - size * mi / (sqrt(vi) / root + eps) for pi, mi, vi in zip(p, m, v)],
-                       ndim, data, m, v)
-        return new, {"step": t, "exp_avg": m, "exp_avg_sq": v}
+        data = map_rows(lambda p, m, v: [pi - size * mi / (sqrt(vi) + eps) for pi, mi, vi in zip(p, m, v)],
+                        ndim, data, m, v)
+        return data, {"step": t, "exp_avg": m, "exp_avg_sq": v}
+
+    def _decayed(self, ndim: int, data: Nested, g: Nested) -> Tuple[Nested, Nested]:
+        return data, _plus(self.weight_decay, ndim, g, data)
 
 
 class AdamW(Adam):
@@ -2132,26 +2101,20 @@ class AdamW(Adam):
                  eps: float = 1e-8, weight_decay: float = 0.01) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _update(self, ndim: int, data: Nested, g: Nested, state: Dict[str, Any]) -> Tuple[Nested, Dict[str, Any]]:
-        keep, decay = 1 - self.lr * self.weight_decay, self.weight_decay
-        data = map_rows(lambda p: [pi * keep for pi in p], ndim, data)
-        try:
-            self.weight_decay = 0
-            return super()._update(ndim, data, g, state)
-        finally:
-            self.weight_decay = decay
+    def _decayed(self, ndim: int, data: Nested, g: Nested) -> Tuple[Nested, Nested]:
+        return zip_map(lambda p: p * (1 - self.lr * self.weight_decay), ndim, data), g
 
 
 def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
     """Scale all gradients so that together they are no longer than max_norm; returns the norm before."""
-    if not max_norm >= 0:
-        raise ValueError(f"clip_grad_norm: max_norm must be at least 0, not {max_norm!r}")
-    params = [p for p in params if p.grad is not None]
+    _not_negative("clip_grad_norm: max_norm", max_norm)
+    params = [p for p in _parameters("clip_grad_norm", params) if p.grad is not None]
     norm = math.sqrt(sum(sumprod(gs, gs) for gs in (flat(p.grad) for p in params)))
     scale = max_norm / (norm + 1e-6)            # PyTorch's guard against a norm of 0
     if scale < 1:
-        for p in params:
-            p.grad = zip_map(scale.__mul__, len(shape_of(p.grad)), p.grad)
+        new = [zip_map(lambda g: g * scale, len(shape_of(p.grad)), p.grad) for p in params]
+        for p, p.grad in zip(params, new):
+            pass
     return norm
 
 
@@ -2160,42 +2123,467 @@ def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
 # ----------------------------------------------------------------------------------------------------
 
 def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1e-5) -> bool:
-    """Compare the gradients of f(*inputs) with central differences (f(x + eps) - f(x - eps)) / (2 eps).
+    """Compare the gradients of f(*inputs) with central differences, (f(x + eps) - f(x - eps)) / (2 eps).
 
-    inputs are Values or Tensors, the result one of them. Its elements are weighted 1, 2, 3 ... so that
+    inputs are Values or Tensors, and so is the result. Its elements are weighted 1, 2, 3, ... so that
     errors cannot cancel. True, or an AssertionError with the input, the element and both numbers, when
     they differ by more than tol * max(1, |gradient|).
 
     >>> gradcheck(lambda x, y: (x * y).sin(), Value(0.5), Value(2.0))
     True
     """
+    if not inputs:
+        raise ValueError("gradcheck: no inputs to differentiate by")
+
     def weighted() -> Any:
         out = f(*inputs)
-        if isinstance(out, Tensor):
-            return (out * nest([1 + i % 7 for i in range(out.size)], out.shape)).sum()
-        return out
+        return (out * nest([1 + i % 7 for i in range(out.size)], out.shape)).sum() if isinstance(out, Tensor) else out
+
+    def moved(x: Any, index: Tuple[int, ...], step: Any) -> Any:
+        kept, x.data = x.data, add_at(copied(x.data), index, step)
+        try:
+            with no_grad():
+                return weighted().data
+        finally:
+            x.data = kept
 
     for i, (x, gradient) in enumerate(zip(inputs, grad(weighted(), inputs))):
         for index in product(*map(range, shape_of(x.data))):
-            sides = []
-            for sign in (1, -1):
-                kept = x.data
-                x.data = add_at(copied(kept), index, sign * eps)
-                try:
-                    with no_grad():
-                        sides.append(weighted().data)
-                finally:
-                    x.data = kept
-            numeric, exact = (sides[0] - sides[1]) / (2 * eps), take(gradient.data, index)
+            numeric = (moved(x, index, eps) - moved(x, index, -eps)) / (2 * eps)
+            exact = take(gradient.data, index)
             if not abs(exact - numeric) <= tol * max(1, abs(exact)):
-                where = f", element {list(index)}" if index else ""
-                raise AssertionError(f"gradcheck: input {i}{where}: the gradient is {exact}, "
-                                     f"finite differences give {numeric}")
+                raise AssertionError(f"gradcheck: input {i}{f', element {list(index)}' if index else ''}: "
+                                     f"the gradient is {exact}, finite differences give {numeric}")
     return True
 
 
-# code written for micrograd runs unchanged: `from micrograd.engine import Value`, `from micrograd.nn import MLP`
-if __name__ == "micrograd":
-    for _alias in ("micrograd.engine", "micrograd.nn"):
-        sys.modules.setdefault(_alias, sys.modules[__name__])
-    engine = nn = sys.modules[__name__]
+# ----------------------------------------------------------------------------------------------------
+# Saving
+#
+# A safetensors file is the length of a header (8 bytes, little-endian), the header (JSON: dtype, shape
+# and place of each tensor by name), then the numbers of all tensors, row by row, end to end. Nothing in
+# it is ever executed, but a length or a shape can lie: `load` checks every rule before it takes memory,
+# and `save` keeps to the same rules.
+# ----------------------------------------------------------------------------------------------------
+
+_Path = Union[str, "os.PathLike[str]"]
+_Entry = Tuple[int, int, str, str, List[int]]   # begin and end of the data, name, dtype, shape
+_CODES = {"F64": "d", "F32": "f", "F16": "e", "BF16": "H", "I64": "q", "I32": "i", "I16": "h", "I8": "b",
+          "U64": "Q", "U32": "I", "U16": "H", "U8": "B", "BOOL": "?"}   # the letters of struct
+_MAX_HEADER = 100_000_000                       # bytes
+
+
+def save(path: _Path, state: Any, metadata: Optional[Dict[str, str]] = None, dtype: str = "F64") -> None:
+    """Write `state` to `path` as a safetensors file, its numbers as `dtype`: "F64" (exact) or "F32".
+
+    `state`: a Module, or a dict of name to Tensor, Value, number or nested lists; `metadata`: any strings.
+    TypeError or ValueError names what cannot be saved. A crash leaves the old file or the new one, whole.
+    """
+    entries = state.state_dict() if hasattr(state, "state_dict") else state
+    _require(isinstance(entries, dict), f"save: give a Module or dict, not {type(state).__name__}", TypeError)
+    _require(_maps_strings(metadata or {}), "save: metadata must be a dict of string to string", TypeError)
+    _require(dtype in ("F64", "F32"), f'save: dtype must be "F64" or "F32", not {dtype!r}')
+    header: Dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    data, size = [], 0
+    for name, value in entries.items():
+        shape, raw = _encode(name, value, dtype)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [size, size + len(raw)]}
+        data.append(raw)
+        size += len(raw)
+    import json                                 # here: it takes a third of the time of import micrograd
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)             # so that the numbers are aligned
+    _read_header(text, size)
+    _replace(path, [struct.pack("<Q", len(text)), text, *data])
+
+
+def load(path: _Path) -> Dict[str, Nested]:
+    """The content of a safetensors file: a dict of name to nested lists (a number when 0-d), in file order.
+
+    Reads F64 F32 F16 BF16, all int dtypes and BOOL. ValueError names the file and the rule that it breaks.
+    """
+    with open(path, "rb") as file:
+        try:
+            room = os.fstat(file.fileno()).st_size - 8
+            length = int.from_bytes(file.read(8), "little")
+            _require(length <= min(room, _MAX_HEADER), f"a header of {length} bytes in a file of {room + 8}")
+            entries = _read_header(file.read(length), room - length)
+            return {name: _decode(file.read(end - begin), dtype, shape)
+                    for begin, end, name, dtype, shape in entries}
+        except (ValueError, struct.error) as error:     # struct.error: the file has just become shorter
+            raise ValueError(f"load: {os.fspath(path)!r} is not valid safetensors: {error!s:.300}") from None
+
+
+def _encode(name: str, value: Any, dtype: str) -> Tuple[Shape, bytes]:
+    """The shape and the bytes of one entry."""
+    what = f"save: entry {name!r}"
+    _require(isinstance(name, str), f"{what}: a name must be a string", TypeError)
+    _require(name != "__metadata__", f"{what}: the name is reserved; use the argument metadata")
+    data = nested(value.data if isinstance(value, Value) else value, what)
+    try:
+        name.encode()                           # ValueError for half a surrogate pair
+        numbers = array("d", flat(data))        # TypeError for complex numbers
+        return shape_of(data), struct.pack(f"<{len(numbers)}{_CODES[dtype]}", *numbers)
+    except TypeError as error:
+        raise TypeError(f"{what}: {error}") from None
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def _decode(raw: bytes, dtype: str, shape: List[int]) -> Nested:
+    """Nested lists from the bytes of one entry."""
+    if dtype == "BF16":                         # the upper half of an F32
+        wide = bytearray(2 * len(raw))
+        wide[2::4], wide[3::4] = raw[::2], raw[1::2]
+        raw, dtype = bytes(wide), "F32"
+    numbers = struct.unpack(f"<{math.prod(shape)}{_CODES[dtype]}", raw)
+    return nest(numbers, tuple(shape[:shape.index(0) + 1] if 0 in shape else shape))
+
+
+def _read_header(raw: bytes, size: int) -> List[_Entry]:
+    """The entries of a header, in the order of the `size` bytes of data; ValueError for a broken rule."""
+    _require(raw[:1] == b"{" and len(raw) <= _MAX_HEADER, "the header does not begin with { or is too long")
+    import re
+    text = raw.decode()
+    bare = re.sub(r'"[^"]*"', "", re.sub(r"\\.", "", text))[1:]     # without strings and the first brace
+    _require(not re.search(r"\{[^{}]*\{|\[[^\[\]{}]*[\[{]", bare), "the header is nested too deeply")
+    _require(not re.search(r"\d{20}", bare), "a number in the header is too long")
+    import json
+    header = json.loads(text, object_pairs_hook=_unique)
+    _require(_maps_strings(header.pop("__metadata__", {})), "__metadata__ does not map strings to strings")
+    entries = sorted((_read_entry(*item) for item in header.items()), key=lambda entry: entry[:2])
+    last = 0
+    for begin, end, name, _, _ in entries:
+        _require(begin == last, f"the data of {name!r} begin at byte {begin}, those before it end at {last}")
+        last = end
+    _require(last == size, f"the data end at byte {last} of {size}")
+    lists = sum(math.prod(shape[:dim]) for *_, shape in entries for dim in range(len(shape)))
+    _require(lists <= len(raw) + size + 100_000, f"{lists} lists in so small a file")   # shape [2**40, 0]
+    return entries
+
+
+def _read_entry(name: str, info: Any) -> _Entry:
+    """The entry of one name in a header."""
+    _require(isinstance(info, dict) and set(info) == {"dtype", "shape", "data_offsets"},
+             f"{name!r} needs dtype, shape and data_offsets, and nothing else")
+    dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    _require(isinstance(dtype, str) and dtype in _CODES, f"{name!r} has the unknown dtype {dtype!r}")
+    _require(_are_sizes(shape) and len(shape) <= 64, f"{name!r} has the shape {shape!r}")
+    _require(_are_sizes(offsets) and len(offsets) == 2, f"{name!r} has the offsets {offsets!r}")
+    needed = math.prod(shape) * struct.calcsize("<" + _CODES[dtype])
+    _require(offsets[1] - offsets[0] == needed, f"{name!r} has offsets {offsets} for {needed} bytes")
+    return (*offsets, name, dtype, shape)
+
+
+def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """A JSON object as a dict; ValueError for a name that is there twice or is half a surrogate pair."""
+    names = dict(pairs)
+    _require(len(names) == len(pairs), "a name is there twice")
+    "".join(names).encode()
+    return names
+
+
+def _are_sizes(x: Any) -> bool:
+    return isinstance(x, list) and all(type(n) is int and n >= 0 for n in x)    # True is an int, but no size
+
+
+def _maps_strings(x: Any) -> bool:
+    return isinstance(x, dict) and all(isinstance(text, str) for pair in x.items() for text in pair)
+
+
+def _require(condition: bool, message: str, kind: Any = ValueError) -> None:
+    if not condition:
+        raise kind(message)
+
+
+def _replace(path: _Path, chunks: List[bytes]) -> None:
+    """Put these bytes in the place of `path`, where the old ones stay until the new ones are on the disk."""
+    path = os.path.realpath(os.fsdecode(path))  # a symbolic link stays one
+    _require(os.path.isfile(path) or not os.path.exists(path), f"save: {path!r} is not a file", OSError)
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, f".{os.urandom(8).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            with suppress(OSError):             # the first of its name, or a disk without permissions
+                os.chmod(temporary, os.stat(path).st_mode)
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):       # in its place by now
+            os.remove(temporary)
+    with suppress(OSError):                     # Windows cannot open a directory
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Drawing
+#
+# A node stands one column before the first that uses it, and an edge gets a bend in every column that it
+# passes. Sweeping to and fro, each column is sorted by the mean position of its neighbours, so that few
+# edges cross, and moved there as far as there is room. x is along the edges and y across; from top to
+# bottom (`turn` is -1) the same picture is drawn with the two exchanged.
+# ----------------------------------------------------------------------------------------------------
+
+_Places = List[List[int]]
+_Pair = Tuple[float, ...]
+_CHARACTER, _LINE, _PADDING, _GAP, _ARROW = 7.25, 16, 7, 14, 20     # pixels
+_DOT_ESCAPES = str.maketrans({**{c: "\\" + c for c in '\\"{}|<>'}, "&": "&amp;", "\n": "\\n"})
+_XML_ESCAPES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+_COLORS = {"box": 'fill="#ffffff" stroke="#57606a"', "op": 'fill="#ddf4ff" stroke="#0969da" rx="12"'}
+_SVG = """<svg xmlns="http://www.w3.org/2000/svg" class="micrograd" width="{2:.0f}" height="{3:.0f}" \
+viewBox="{0:.0f} {1:.0f} {2:.0f} {3:.0f}" font-family="monospace" font-size="12" text-anchor="middle" \
+xml:space="preserve"><style>@media (prefers-color-scheme: dark) {{
+.micrograd .box {{ fill: #161b22; stroke: #8b949e }} .micrograd .op {{ fill: #12325c; stroke: #58a6ff }}
+.micrograd text {{ fill: #e6edf3 }} }}</style>
+{4}
+</svg>
+"""
+
+
+class Drawing:
+    """A picture of a graph: `.svg` is laid out here, `.source` is DOT for Graphviz; a notebook shows it."""
+
+    def __init__(self, source: str, svg: str) -> None:
+        self.source, self.svg = source, svg
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Write `.svg` or `.source`, as `path` ends in .svg or .dot; ValueError for another ending."""
+        text = {".svg": self.svg, ".dot": self.source}.get(os.path.splitext(path)[1])
+        if text is None:
+            raise ValueError(f"Drawing.save: the path must end in .svg or .dot: {str(path)!r}")
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+
+
+def draw_dot(root: Any, rankdir: str = "LR", max_nodes: int = 500) -> Drawing:
+    """The Drawing of all that `root` (a Value, a Tensor, or a list of them) was computed from, as it is now.
+
+    `rankdir` is "LR" (left to right) or "TB" (top to bottom); more than `max_nodes` nodes are a ValueError.
+    """
+    roots = root if isinstance(root, (list, tuple)) and root else [root]
+    if not all(isinstance(node, (Value, Tensor)) for node in roots):
+        raise TypeError(f"draw_dot: draws a Value, a Tensor or a list of them, not {root!r:.80}")
+    if rankdir not in ("LR", "TB"):
+        raise ValueError(f"draw_dot: rankdir is 'LR' or 'TB', not {rankdir!r:.80}")
+    nodes, operands = _numbered(roots)
+    if len(nodes) > max_nodes:
+        raise ValueError(f"draw_dot: the graph has {len(nodes)} nodes, more than max_nodes={max_nodes}: "
+                         f"draw a smaller part, or pass max_nodes={len(nodes)}")
+    texts, ops = [_texts(node) for node in nodes], [_one_line(node._op) for node in nodes]
+    return Drawing(_dot_text(texts, ops, operands, rankdir), _svg_text(texts, ops, operands, rankdir))
+
+
+def _numbered(roots: Sequence[Any]) -> Tuple[List[Any], _Places]:
+    """The nodes of the graph, operands first, and for each the places of its operands in this list."""
+    nodes: List[Any] = []
+    operands, place = [], {}
+    stack: List[Any] = [(root, None) for root in reversed(roots)]
+    while stack:
+        node, prev = stack.pop()
+        if prev is not None:                        # back again, after its operands
+            place[id(node)] = len(nodes)
+            nodes.append(node)
+            operands.append([place[id(p)] for p in prev])
+        elif id(node) not in place:
+            place[id(node)], prev = -1, node._prev
+            stack += [(node, prev)] + [(p, None) for p in reversed(prev)]
+    return nodes, operands
+
+
+def _texts(node: Any) -> List[str]:
+    """What stands in the box of a node: label, shape, data and grad; of a large Tensor, no numbers."""
+    texts = [_one_line(node.label)] if node.label else []
+    if isinstance(node, Tensor):
+        texts.append(f"shape {node.shape}")
+    if isinstance(node, Value) or node.size <= 8:
+        texts += ["data " + _rows(node.data), "grad " + _rows(node.grad)]
+    return texts
+
+
+def _one_line(text: Any) -> str:
+    """At most 40 characters of text, without line breaks and what XML forbids."""
+    text = str(text)
+    return "".join(c if c.isprintable() else " " for c in (text if len(text) <= 40 else text[:39] + "…"))
+
+
+def _rows(data: Nested) -> str:
+    """A number, or a line for each innermost list, aligned behind a caption of five characters."""
+    numbers, length = [_decimals(x) for x in flat(data)], (shape_of(data) or (1,))[-1] or 1
+    width = max(map(len, numbers), default=0)
+    numbers = [text.rjust(width, "\xa0") for text in numbers]       # Graphviz squeezes plain spaces
+    lines = ["\xa0".join(numbers[i:i + length]) for i in range(0, len(numbers), length)]
+    return ("\n" + "\xa0" * 5).join(lines)
+
+
+def _decimals(x: Any) -> str:
+    """x to four decimals, a short Fraction as it is, and in any case short."""
+    try:
+        if hasattr(x, "limit_denominator"):
+            if max(abs(x.numerator), x.denominator) < 10**9:
+                return str(x)
+            x = float(x)
+        text = format(x, ".4f")
+        return text if len(text) <= 20 else format(x, ".4g")
+    except (OverflowError, TypeError, ValueError):                  # an int beyond float, None
+        return "None" if x is None else "…"
+
+
+def _dot_text(texts: List[List[str]], ops: List[str], operands: _Places, rankdir: str) -> str:
+    """A record for each node and, in front of it, an ellipse for its operation."""
+    lines = ["digraph {", f'rankdir={rankdir}; node [fontname="monospace"]']
+    for n, op in enumerate(ops):
+        fields = " | ".join(text.translate(_DOT_ESCAPES) for text in texts[n])
+        lines.append(f'n{n} [shape=record, label="{{ {fields} }}"]')
+        if op:
+            lines += [f'op{n} [label="{op.translate(_DOT_ESCAPES)}"]', f"op{n} -> n{n}"]
+        lines += [f"n{p} -> {'op' if op else 'n'}{n}" for p in operands[n]]
+    return "\n".join(lines + ["}\n"])
+
+
+def _svg_text(texts: List[List[str]], ops: List[str], operands: _Places, rankdir: str) -> str:
+    """The same as a picture."""
+    turn, left = 1 if rankdir == "LR" else -1, [places[:] for places in operands]
+    column = _add_bends(left)
+    nodes = [_node(op, row, turn) for op, row in zip(ops, texts)]
+    svgs, lengths, widths = zip(*nodes + [("", 0.0, 0.0)] * (len(left) - len(nodes)))
+    y = _sweep(left, column, widths)
+    start, end = _stretch(left, column, lengths, y)
+    parts = []
+    for p, neighbours in enumerate(left):
+        for i, q in enumerate(neighbours):
+            apart = 18 * ((neighbours[:i].count(q) + 0.5) / neighbours.count(q) - 0.5)      # the two of a + a
+            y0, y1 = y[q] + apart * (q < len(ops)), y[p] + apart * (p < len(ops))
+            parts.append(_link(end[q], y0, start[p], y1, end[p] - lengths[p], p < len(ops), turn))
+    for n, svg in enumerate(svgs[:len(ops)]):
+        place = "%.1f,%.1f" % (end[n] - lengths[n], y[n])[::turn]
+        parts.append(f'<g class="node" transform="translate({place})">{svg}</g>')
+    top = min(y[p] - width / 2 for p, width in enumerate(widths)) - _PADDING
+    bottom = max(y[p] + width / 2 for p, width in enumerate(widths)) + _PADDING
+    corner, extent = (-_PADDING, top)[::turn], (max(end) + 2 * _PADDING, bottom - top)[::turn]
+    return _SVG.format(*corner, *extent, "\n".join(parts))
+
+
+def _node(op: str, texts: List[str], turn: int) -> Tuple[str, float, float]:
+    """A node from x = 0 along y = 0: its operation, an arrow, its box; with its length and width."""
+    svg, x, widths = "", 0.0, []
+    for kind, row in [("op", [op])] * bool(op) + [("box", texts)]:
+        if kind == "box" and op:
+            svg += _link(x, 0, x, 0, x + _ARROW, True, turn)
+            x += _ARROW
+        sizes = [_text_size(text)[::turn] for text in row]
+        widths.append(max(width for _, width in sizes))
+        for text, (length, _) in zip(row, sizes):
+            svg += _rectangle(kind, text, (x + length / 2, 0.0)[::turn], (length, widths[-1])[::turn])
+            x += length
+    return svg, x, max(widths)
+
+
+def _text_size(text: str) -> _Pair:
+    """Width and height of a text with some space around it; Chinese and emoji are twice as wide."""
+    lines = text.split("\n")
+    return (max(sum(1 + (c > "\u2e7f") for c in line) for line in lines) * _CHARACTER + 2 * _PADDING,
+            len(lines) * _LINE + _PADDING)
+
+
+def _rectangle(kind: str, text: str, middle: _Pair, size: _Pair) -> str:
+    """A text in the middle of a rectangle."""
+    (x, y), (width, height), lines = middle, size, text.translate(_XML_ESCAPES).split("\n")
+    svg = (f'<rect class="{kind}" {_COLORS[kind]} x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" '
+           f'width="{width:.1f}" height="{height:.1f}"/>')
+    for i, line in enumerate(lines):
+        svg += f'<text x="{x:.1f}" y="{y + 4 + (i - (len(lines) - 1) / 2) * _LINE:.1f}">{line}</text>'
+    return svg
+
+
+def _link(x0: float, y0: float, x1: float, y1: float, x2: float, arrow: bool, turn: int) -> str:
+    """A curve from x0, y0 to x1, y1, then a line to x2 and, if wanted, the head of an arrow."""
+    middle, path = (x0 + x1) / 2, "M{} C{} {} {} L{}" + " M{} L{} L{}" * arrow
+    points = [(x0, y0), (middle, y0), (middle, y1), (x1, y1), (x2, y1)]
+    points += [(x2 - 6, y1 - 4), (x2, y1), (x2 - 6, y1 + 4)]
+    path = path.format(*("%.1f,%.1f" % point[::turn] for point in points))
+    return f'<path d="{path}" fill="none" stroke="#848d97" stroke-width="1.3"/>'
+
+
+def _add_bends(left: _Places) -> List[int]:
+    """The column of each point. `left` grows by a bend where edges pass a column, one for those of a node."""
+    steps, bends = [0] * len(left), {}                  # steps on the longest path to the end
+    for n in reversed(range(len(left))):
+        for p in left[n]:
+            steps[p] = max(steps[p], steps[n] + 1)
+    for n, neighbours in enumerate(left[:]):
+        for i, p in enumerate(neighbours):
+            for step in range(steps[p] - 1, steps[n], -1):
+                if (p, step) not in bends:
+                    bends[p, step] = len(left)
+                    left.append([neighbours[i]])
+                    steps.append(step)
+                neighbours[i] = bends[p, step]
+    last = max(steps)
+    return [last - step for step in steps]
+
+
+def _sweep(left: _Places, column: List[int], widths: Sequence[float]) -> Dict[int, float]:
+    """The y of each point. Leaves weigh next to nothing, so that what is computed runs straight."""
+    right: _Places = [[] for _ in left]
+    columns: _Places = [[] for _ in range(max(column) + 1)]
+    for p, neighbours in enumerate(left):
+        columns[column[p]].append(p)
+        for q in neighbours:
+            right[q].append(p)
+    y, weight = dict.fromkeys(range(len(left)), 0.0), [1.0 if neighbours else 0.001 for neighbours in left]
+    for sweep in range(12):
+        near, far, step = (left, right, 1) if sweep % 2 else (right, left, -1)
+        for points in columns[::step]:
+            wish = {}
+            for p in points:
+                others = near[p] or far[p] or [p]
+                wish[p] = sum(weight[q] * y[q] for q in others) / sum(weight[q] for q in others)
+            if sweep < 5:
+                points.sort(key=wish.__getitem__)
+            y.update(zip(points, _settle([(wish[p], widths[p] + _GAP, weight[p]) for p in points])))
+    return y
+
+
+def _settle(wishes: List[Tuple[float, float, float]]) -> List[float]:
+    """The positions nearest (least squares) to the wishes, given (wish, room, weight) in their order."""
+    ends = accumulate(room for _, room, _ in wishes)
+    offsets = [end - room / 2 for end, (_, room, _) in zip(ends, wishes)]       # if all of them touch
+    blocks: List[Tuple[float, float, int]] = []             # those that do touch: position, weight, count
+    for (wish, _, weight), offset in zip(wishes, offsets):
+        start, count = wish - offset, 1
+        while blocks and blocks[-1][0] >= start:
+            start0, weight0, count0 = blocks.pop()
+            start = (start0 * weight0 + start * weight) / (weight0 + weight)
+            weight, count = weight0 + weight, count0 + count
+        blocks.append((start, weight, count))
+    starts = [start for start, _, count in blocks for _ in range(count)]
+    return [start + offset for start, offset in zip(starts, offsets)]
+
+
+def _stretch(left: _Places, column: List[int], lengths: Sequence[float],
+             y: Dict[int, float]) -> Tuple[List[float], List[float]]:
+    """The x where the column of each point starts and ends: far from the one before if edges are steep."""
+    gaps, longest = [0.0] + [30.0] * max(column), [0.0] * (max(column) + 1)
+    for p, c in enumerate(column):
+        longest[c] = max(longest[c], lengths[p])
+        gaps[c] = max([gaps[c]] + [min(30 + abs(y[p] - y[q]) / 8, 120) for q in left[p]])
+    end = list(accumulate(map(sum, zip(gaps, longest))))
+    return [end[c] - longest[c] for c in column], [end[c] for c in column]
+
+
+# ----------------------------------------------------------------------------------------------------
+# Code written for micrograd runs unchanged: `from micrograd.engine import Value`, `from micrograd.nn import MLP`
+# ----------------------------------------------------------------------------------------------------
+
+engine = nn = sys.modules[__name__]
+for _alias in ("engine", "nn"):
+    sys.modules.setdefault(f"{__name__}.{_alias}", engine)

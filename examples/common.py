@@ -30,7 +30,7 @@ if TERMINAL and os.name == "nt":
 
 
 def paint(text, ink=None, paper=None):
-    """`text` in colour `ink` on colour `paper` (numbers of the 256-colour palette); plain without colours."""
+    """`text` in colour `ink` on `paper` (numbers of the 256-colour palette); plain where there are none."""
     codes = [f"38;5;{ink}"] * (ink is not None) + [f"48;5;{paper}"] * (paper is not None)
     return f"\033[{';'.join(codes)}m{text}\033[0m" if COLOUR and codes else text
 
@@ -44,7 +44,8 @@ class Progress:
 
     def __init__(self, total, label="step", start=0, lines=10):
         self.total, self.label, self.start, self.lines = total, label, start, lines
-        self.began, self.drawn, self.reported, self.open = time.perf_counter(), 0, start * lines // total, False
+        self.began, self.drawn = time.perf_counter(), 0  # when
+        self.reported, self.open = start * lines // total, False
 
     def __enter__(self):
         return self
@@ -74,7 +75,8 @@ class Progress:
         bar = f"{'█' * filled:░<10} " if TERMINAL else ""
         left = f"{clock((self.total - done) / rate)} left" if done < self.total and rate else \
             f"in {clock(time.perf_counter() - self.began)}"
-        return f"{self.label} {done:{len(str(self.total))}}/{self.total} {bar} {short(rate)}/s  {left}  {text}"
+        count = f"{done:{len(str(self.total))}}/{self.total}"
+        return f"{self.label} {count} {bar} {short(rate)}/s  {left}  {text}"
 
 
 def clock(seconds):
@@ -108,20 +110,21 @@ class Svg:
     }"""
 
     def __init__(self, width, height, title, style=""):
-        self.parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-                      f'height="{height}" role="img">\n<title>{escape(title)}</title>\n'
-                      f'<style>{self.STYLE}{style}\n</style>']
+        self.parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+                      f'width="{width}" height="{height}" role="img">', f"<title>{escape(title)}</title>",
+                      f"<style>{self.STYLE}{style}\n</style>"]
         self.add("rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=8, class_="card")
 
     def add(self, tag, text="", **attributes):
         """Add one element: `svg.add("text", "loss", x=10, y=20, class_="muted", text_anchor="end")`."""
-        named = {name.rstrip("_").replace("_", "-"): f"{value:.5g}" if isinstance(value, float) else str(value)
-                 for name, value in attributes.items()}
-        inside = " ".join([tag] + [f"{name}={quoteattr(value)}" for name, value in named.items()])
+        inside = tag
+        for name, value in attributes.items():
+            value = f"{value:.5g}" if isinstance(value, float) else str(value)
+            inside += f" {name.rstrip('_').replace('_', '-')}={quoteattr(value)}"
         self.parts.append(f"<{inside}>{escape(str(text))}</{tag}>" if text != "" else f"<{inside}/>")
 
     def contour(self, grid, box, level, **attributes):
-        """Fill the part of the box (x, y, width, height) where the numbers of `grid` (rows, from the top) exceed `level`.
+        """Fill the part of the box (x, y, width, height) where `grid` (its top row first) exceeds `level`.
 
         Each cell between four numbers is drawn whole, not at all, or cut where its sides cross the level.
         """
@@ -129,7 +132,8 @@ class Svg:
                   for i, size in enumerate((len(grid[0]), len(grid)))]
         shapes, joined = [], False
         for i, j in itertools.product(range(len(ys) - 1), range(len(xs) - 1)):
-            ring = [(xs[c], ys[r], grid[r][c] - level) for r, c in ((i, j), (i, j + 1), (i + 1, j + 1), (i + 1, j))]
+            corners = (i, j), (i, j + 1), (i + 1, j + 1), (i + 1, j)
+            ring = [(xs[column], ys[row], grid[row][column] - level) for row, column in corners]
             whole, shape = all(height > 0 for _, _, height in ring), cut(ring)
             if whole and joined and j:  # one long rectangle instead of many small ones
                 shapes[-1][1:3] = shape[1:3]
@@ -172,7 +176,7 @@ def outline(shape):
 
 
 def fetch(url, sha256=None):
-    """The path of the file at `url`, from the cache folder or else downloaded. Without a network: an OSError."""
+    """The path of the file at `url`, from the cache folder or else downloaded. OSError when that fails."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "micrograd"
     path = folder / url.rsplit("/", 1)[1]
     if path.exists():

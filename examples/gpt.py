@@ -1,12 +1,13 @@
 """A GPT in a hundred lines: it reads names, letter by letter, and then makes up names of its own.
 
-    python examples/gpt.py                                     # 32,033 names, 1000 steps, 20 new names
-    python examples/gpt.py --data words.txt --width 32         # any file with a word on each line
+    python examples/gpt.py                                # 32,033 names, 1000 steps, 20 new names
+    python examples/gpt.py --data words.txt --width 32    # any file with a word on each line
 
-This is the network of Andrej Karpathy's microgpt, to be read beside it: the same numbers at the start, the same
-names in the same order, the same loss at every step. There each number is a node of the graph and the letters come
-one after the other. Here a node is a whole matrix and the letters of a name are its rows, T of them, all at once;
-what it costs that no letter may look at a later one is a mask. Ctrl-C stops early and uses what was learned so far.
+This is the network of Andrej Karpathy's microgpt, to be read beside it: the same numbers at the start, the
+same names in the same order, the same loss at every step. There, each number is a node of the graph, and the
+letters of a name come one after the other. Here, a node is a whole matrix and the T letters of a name are its
+rows, all at once; a mask sees to it that none looks ahead. Ctrl-C stops early and uses what was learned so
+far.
 """
 
 import argparse
@@ -21,13 +22,15 @@ from micrograd import Adam, Module, Tensor, cross_entropy, linear, no_grad
 
 URL = "https://raw.githubusercontent.com/karpathy/makemore/988aa59/names.txt"
 SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
-NAMES = """ada alan alice amelia anna arthur ben carl charlotte clara daniel david edith edward elena ella emil emma
-    eva felix fiona frank george grace hannah henry ida isaac ivy jack jasmine julia karim kevin laura leo liam lucy
-    maria max maya mia nina noah nora oliver omar oscar paula quentin rosa ruby samuel sara sofia theo thomas uma
-    victor walter xavier yara yusuf zoe""".split()  # where there is no network
+# For those without a network:
+NAMES = """abigail adriana alexander amelia annabelle anthony antonio beatrice benjamin caroline catherine
+    charlotte clara daniel david dominic edward eleanor elena elizabeth emily emma felix fiona francesca
+    frederick gabriel george grace hannah henry isaac isabella ivy jack jasmine jonathan julia karim laura
+    leo liam lucy maria matilda max mia nathaniel nora oliver oscar paula penelope quentin rosalind ruby
+    samuel sebastian sofia theodore thomas uma valentina victor walter xavier yara yusuf zoe""".split()
 
 
-# -------------------------------------------------------------------------------------------------------- the network
+# ------------------------------------------------------------------------------------------------ the network
 
 def matrix(rows, columns):
     """A (rows, columns) Tensor of small random numbers."""
@@ -35,12 +38,18 @@ def matrix(rows, columns):
 
 
 def rmsnorm(x):
-    """Scale each row to a root mean square of 1; 1e-5 keeps a row of zeros from dividing by zero."""
+    """Each row scaled to a root mean square of 1; the 1e-5 is there for a row of zeros."""
     return x * ((x * x).mean(-1, keepdim=True) + 1e-5) ** -0.5
 
 
+def mask(size):
+    """0 where row t may look at column s, that is s <= t; -inf elsewhere, of which softmax makes 0."""
+    rows = [[0.0] * (t + 1) + [-math.inf] * (size - t - 1) for t in range(size)]
+    return Tensor(rows, requires_grad=False)
+
+
 class Layer(Module):
-    """Attention, then a small network on each row; what they say is added to x, (T, width) -> (T, width)."""
+    """(T, width) -> (T, width): attention, then a small network for each row; x goes on, they add to it."""
 
     def __init__(self, width, heads):
         self.heads = heads
@@ -49,36 +58,30 @@ class Layer(Module):
 
     def __call__(self, x):
         x = x + self.attention(rmsnorm(x))
-        return x + linear(linear(rmsnorm(x), self.fc1).relu(), self.fc2)
+        return x + linear(linear(rmsnorm(x), self.fc1).relu(), self.fc2)    # linear(x, w) is x @ w.T
 
     def attention(self, x):
-        """Each letter asks (q) what the letters up to itself have to offer (k), and takes a mixture of their v.
+        """softmax(q kᵀ / √d) v: each letter asks (q) what the letters up to it have to offer (k, v).
 
-        softmax(q kᵀ / √d) v: the more a question and an offer point the same way, the greater the share. Every
-        head does this on its own d = width / heads of the columns.
+        The better an offer fits the question, the more of it goes into the answer. Every head does so by
+        itself, on d = width / heads of the columns.
         """
-        q, k, v = (self.split(linear(x, weight)) for weight in (self.wq, self.wk, self.wv))     # (heads, T, d)
-        scores = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])                                 # (heads, T, T)
-        mixture = (scores + self.mask(len(x))).softmax(-1) @ v                                  # (heads, T, d)
-        return linear(mixture.permute(1, 0, 2).reshape(*x.shape), self.wo)                      # (T, width)
-
-    def split(self, x):
-        """(T, width) -> (heads, T, d)"""
-        return x.reshape(len(x), self.heads, -1).permute(1, 0, 2)
-
-    def mask(self, size):
-        """0 where row t may look at column s, that is s <= t; elsewhere -inf, whose share after softmax is 0."""
-        rows = [[0.0] * (t + 1) + [-math.inf] * (size - t - 1) for t in range(size)]
-        return Tensor(rows, requires_grad=False)
+        size, width = x.shape
+        d = width // self.heads
+        q, k, v = linear(x, self.wq) / math.sqrt(d), linear(x, self.wk), linear(x, self.wv)
+        q, k, v = (part.reshape(size, self.heads, d) for part in (q, k, v))
+        scores = q.permute(1, 0, 2) @ k.permute(1, 2, 0) + mask(size)       # (heads, T, d) @ (heads, d, T)
+        answers = scores.softmax(-1) @ v.permute(1, 0, 2)                   # (heads, T, T) @ (heads, T, d)
+        return linear(answers.permute(1, 0, 2).reshape(size, width), self.wo)
 
 
 class GPT(Module):
-    """From T tokens to T rows of logits, (T, vocabulary): what may come next after each of them."""
+    """T tokens -> (T, vocabulary): for each token, the logits of what may come next."""
 
     def __init__(self, vocabulary, layers, heads, width, context):
         self.context = context
-        self.wte = matrix(vocabulary, width)    # a row for each token: what it is
-        self.wpe = matrix(context, width)       # a row for each position: where it is
+        self.wte = matrix(vocabulary, width)        # a row for each token: what it is
+        self.wpe = matrix(context, width)           # a row for each position: where it is
         self.lm_head = matrix(vocabulary, width)
         self.layers = [Layer(width, heads) for _ in range(layers)]
 
@@ -89,21 +92,21 @@ class GPT(Module):
         return linear(x, self.lm_head)
 
 
-# ------------------------------------------------------------------------------------------------ learning and talking
+# --------------------------------------------------------------------------------------- learning and talking
 
 def tokenize(name, letters):
-    """Numbers for letters, with a token that means "a name begins or ends" on both sides."""
+    """A number for each letter, between two tokens that mean: here a name begins or ends."""
     return [len(letters), *map(letters.index, name), len(letters)]
 
 
 def train(model, names, letters, steps, lr):
-    """One name, one step of Adam, with a rate that falls to 0 in a straight line; returns the losses."""
+    """A step of Adam for each name, at a rate that falls to 0 in a straight line; returns the losses."""
     optimizer, losses = Adam(model.parameters(), lr=lr, betas=(0.85, 0.99), eps=1e-8), []
     with Progress(steps, "step") as progress:
         try:
             for step in range(steps):
                 tokens = tokenize(names[step % len(names)], letters)[:model.context + 1]
-                loss = cross_entropy(model(tokens[:-1]), tokens[1:])    # each row must predict the next token
+                loss = cross_entropy(model(tokens[:-1]), tokens[1:])        # every row guesses the next token
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.lr = lr * (1 - step / steps)
@@ -111,43 +114,45 @@ def train(model, names, letters, steps, lr):
                 losses.append(loss.item())
                 progress.show(step + 1, f"loss {sum(losses[-100:]) / len(losses[-100:]):.4f}")
         except KeyboardInterrupt:
-            print(f"\nstopped after {len(losses)} of {steps} steps", end="")
+            pass
+    if len(losses) < steps:
+        print(f"stopped after {len(losses)} of {steps} steps")
     return losses
 
 
 @no_grad()
 def invent(model, letters, temperature):
-    """A new name. `temperature`: near 0 always the likeliest letter, at 1 as often as the network believes."""
+    """A new name. Temperature 1 draws letters as the model sees the odds, a lower one favours the likely."""
     tokens = [len(letters)]
     while len(tokens) <= model.context:
-        shares = (model(tokens)[-1] / temperature).softmax(-1).tolist()
-        token = random.choices(range(len(shares)), shares)[0]
+        odds = (model(tokens)[-1] / temperature).softmax(-1).tolist()
+        token = random.choices(range(len(odds)), odds)[0]
         if token == len(letters):
             break
         tokens.append(token)
     return "".join(letters[token] for token in tokens[1:])
 
 
-# --------------------------------------------------------------------------------------------------- the command line
+# ------------------------------------------------------------------------------------------- the command line
 
 def names_in(path):
-    """An argparse type: the names in a text file, one to a line."""
+    """An argparse type: the names in a text file, one on each line."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeError) as error:
         raise argparse.ArgumentTypeError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise argparse.ArgumentTypeError(f"no names in {path}: it needs one on each line")
+        raise argparse.ArgumentTypeError(f"{path} has no names in it; it needs one on each line")
     return names
 
 
 def names_online():
-    """The names that microgpt learns, from the network or the cache; without them, a short list."""
+    """The names that microgpt learns, from the network or the cache; failing that, a short list."""
     try:
         return names_in(fetch(URL, SHA256))
     except OSError as error:
-        print(f"cannot download {URL} ({error}):\nlearning {len(NAMES)} built-in names instead; --data FILE for others")
+        print(f"cannot get {URL}: {error}\n{len(NAMES)} built-in names must do; --data FILE for others")
         return list(NAMES)
 
 
@@ -155,17 +160,17 @@ def arguments():
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", type=names_in, metavar="FILE", help="names, one to a line (default: downloaded once)",
-                        default=argparse.SUPPRESS)
-    parser.add_argument("--layers", type=at_least(1), default=1, help="how often attention and network alternate")
-    parser.add_argument("--heads", type=at_least(1), default=4, help="how many questions a layer asks at a time")
-    parser.add_argument("--width", type=at_least(1), default=16, help="numbers for each letter")
-    parser.add_argument("--context", type=at_least(1), default=16, help="the most letters it can look back on")
-    parser.add_argument("--steps", type=at_least(1), default=1000, help="steps of training, a name each")
-    parser.add_argument("--lr", type=at_least(0, float), default=0.01, help="learning rate of the first step")
-    parser.add_argument("--samples", type=at_least(0), default=20, help="how many names to make up")
-    parser.add_argument("--temperature", type=at_least(0.01, float), default=0.5, help="low is careful, high is wild")
-    parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same names")
+    add = parser.add_argument
+    add("--data", type=names_in, metavar="FILE", help="names, one on each line (or else they are downloaded)")
+    add("--layers", type=at_least(1), default=1, help="how many layers, each with attention and a network")
+    add("--heads", type=at_least(1), default=4, help="how many questions a letter asks at a time")
+    add("--width", type=at_least(1), default=16, help="how many numbers stand for a letter")
+    add("--context", type=at_least(1), default=16, help="how many letters back it sees")
+    add("--steps", type=at_least(1), default=1000, help="steps of training, a name each")
+    add("--lr", type=at_least(0, float), default=0.01, help="learning rate of the first step")
+    add("--samples", type=at_least(0), default=20, help="how many names to make up")
+    add("--temperature", type=at_least(0.01, float), default=0.5, help="low is careful, high is wild")
+    add("--seed", type=int, default=42, help="the same seed gives the same names")
     args = parser.parse_args()
     if args.width % args.heads:
         parser.error(f"--width {args.width} is not a multiple of --heads {args.heads}")
@@ -175,14 +180,15 @@ def arguments():
 def main():
     """Read, train, make up names."""
     args = arguments()
-    names = args.data if "data" in args else names_online()
+    names = args.data or names_online()
     random.seed(args.seed)
     random.shuffle(names)
     letters = sorted(set("".join(names)))
     model = GPT(len(letters) + 1, args.layers, args.heads, args.width, args.context)
-    print(f"{len(names)} names of {len(letters)} letters, {sum(p.size for p in model.parameters())} parameters")
+    parameters = sum(p.size for p in model.parameters())
+    print(f"{len(names)} names of {len(letters)} letters, {parameters} parameters")
     losses = train(model, names, letters, args.steps, args.lr)
-    print("losses at first:", *(f"{loss:.12f}" for loss in losses[:5]))
+    print("the first losses:", *(f"{loss:.12f}" for loss in losses[:5]))
     for number in range(args.samples):
         print(f"{number + 1:4}  {invent(model, letters, args.temperature)}")
 

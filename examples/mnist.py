@@ -1,13 +1,13 @@
 """MNIST: a network of Tensors learns to read handwritten digits.
 
-    python examples/mnist.py                                  # 5 epochs; downloads the digits once (11 MB)
-    python examples/mnist.py --limit 2000 --epochs 3          # a first look, in seconds
+    python examples/mnist.py                            # 5 epochs; downloads the digits once (11 MB)
+    python examples/mnist.py --limit 2000 --epochs 3    # a first look, in seconds
     python examples/mnist.py --workers 2 --batch 256 --checkpoint mnist.safetensors
-    python examples/mnist.py --lr 0.01 --momentum 0 --weight-decay 1e-4 --epochs 20      # the plainest recipe
+    python examples/mnist.py --lr 0.01 --momentum 0 --weight-decay 1e-4 --epochs 20    # the plainest recipe
 
-After every epoch the network reads 10,000 digits that it was not trained on. At the end: which digits it takes for
-which, in the terminal and, with its most confident mistakes, in mnist.svg. With --checkpoint a run that was stopped
-or killed goes on after its last whole epoch (--resume), to the very same numbers as if nothing had happened.
+After every epoch the network reads 10,000 digits that it was not trained on. At the end: which digits it
+takes for which, in the terminal and, with its most confident mistakes, in mnist.svg. With --checkpoint, a run
+that was stopped or killed goes on after its last whole epoch (--resume), to the very same numbers.
 """
 
 import argparse
@@ -20,36 +20,40 @@ import random
 import signal
 import struct
 import sys
+import time
 import zlib
 from array import array
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread
+from threading import Thread, local
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import Progress, Svg, at_least, fetch, output_path, paint
-from micrograd import (SGD, Adam, AdamW, Linear, Sequential, Tensor, cross_entropy, flat, load, nest, no_grad, save)
+from common import Progress, Svg, at_least, clock, fetch, output_path, paint
+from micrograd import (SGD, Adam, AdamW, Linear, Sequential, Tensor, cross_entropy, flat, load, nest, no_grad,
+                       save)
 
 HOME = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-FILES = {
+FILES = {  # and the SHA-256 of each as .gz
     "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
+OPTIMIZERS = {"sgd": (SGD, 0.03), "adam": (Adam, 0.001), "adamw": (AdamW, 0.001)}  # and a good learning rate
+SHADES = [byte / 255 for byte in range(256)]
 
 
-# ------------------------------------------------------------------------------------------------------- the digits
+# ------------------------------------------------------------------------------------------------ the digits
 
 def find(folder, name):
-    """The path of one of the FILES, in the folder (gzip or plain) or, without a folder, downloaded."""
+    """The path of one of the FILES: in the folder, gzip or plain; without a folder, downloaded."""
     if folder is None:
         try:
             return fetch(f"{HOME}{name}.gz", FILES[name])
         except OSError as error:
-            raise OSError(f"cannot download the digits: {error}\nGet the four files {', '.join(FILES)} (.gz or not) "
-                          f"from {HOME} on another computer and pass their folder with --data") from None
+            advice = f"get {', '.join(FILES)} (.gz) from {HOME} elsewhere and pass their folder with --data"
+            raise OSError(f"cannot download the digits: {error}\n{advice}") from None
     for path in (folder / f"{name}.gz", folder / name):
         if path.exists():
             return path
@@ -57,7 +61,7 @@ def find(folder, name):
 
 
 def read_idx(path, ndim):
-    """The sizes and the bytes in an IDX file: 0, 0, 8 for bytes, ndim, the sizes as 32-bit numbers, the data."""
+    """The sizes and the bytes in an IDX file: it is 0, 0, 8, ndim, the sizes as 32-bit numbers, the bytes."""
     data = path.read_bytes()
     try:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -68,31 +72,23 @@ def read_idx(path, ndim):
         raise ValueError(f"{path} is not an IDX file of bytes with {ndim} dimensions")
     sizes = struct.unpack(f">{ndim}I", data[4:start])
     if len(data) - start != math.prod(sizes):
-        raise ValueError(f"{path} should hold {sizes} bytes, not {len(data) - start}: get it again")
+        raise ValueError(f"{path} should hold {' x '.join(map(str, sizes))} bytes, not {len(data) - start}")
     return sizes, data[start:]
 
 
 def read_digits(folder, kind, limit):
     """The first `limit` images, as 784 bytes each, and their labels."""
-    image_path, label_path = find(folder, f"{kind}-images-idx3-ubyte"), find(folder, f"{kind}-labels-idx1-ubyte")
+    image_path, label_path = (find(folder, f"{kind}-{name}-ubyte") for name in ("images-idx3", "labels-idx1"))
     (count, height, width), pixels = read_idx(image_path, 3)
     (labelled,), labels = read_idx(label_path, 1)
     if (height, width) != (28, 28) or not count:
         raise ValueError(f"{image_path} holds {count} images of {height} x {width}, not of 28 x 28")
     if labelled != count or max(labels) > 9:
-        raise ValueError(f"{label_path} does not hold a digit from 0 to 9 for each of the {count} images")
+        raise ValueError(f"{label_path} does not hold a digit from 0 to 9 for each of {count} images")
     return [pixels[i:i + 784] for i in range(0, 784 * count, 784)][:limit], list(labels)[:limit]
 
 
-SHADES = [byte / 255 for byte in range(256)]
-
-
-def inputs(images):
-    """Images as rows of numbers from 0 to 1, a constant (n, 784) Tensor."""
-    return Tensor([list(map(SHADES.__getitem__, image)) for image in images], requires_grad=False)
-
-
-# ------------------------------------------------------------------------------------------------------ the network
+# ----------------------------------------------------------------------------------------------- the network
 
 def network(sizes):
     """A network of linear layers of these sizes, with relu between them."""
@@ -103,13 +99,18 @@ def network(sizes):
 
 
 def widen(model):
-    """Start with larger weights (He's): after each relu, which halves the signal, it is as large as before."""
+    """Start with larger weights (He's), to make up for each relu, which halves the signal."""
     for weight in model.parameters()[::2]:
         weight.data = [[math.sqrt(6) * number for number in row] for row in weight.data]
 
 
+def inputs(images):
+    """Images as rows of numbers from 0 to 1, a constant (n, 784) Tensor."""
+    return Tensor([list(map(SHADES.__getitem__, image)) for image in images], requires_grad=False)
+
+
 def backpropagate(model, images, labels, count):
-    """Set the gradients of the loss of these images, a part of `count`; returns the loss and how many are right."""
+    """Set the gradients for these images of a batch of `count`; returns their loss and how many are right."""
     scores = model(inputs(images))
     loss = cross_entropy(scores, labels, reduction="sum") / count
     model.zero_grad()
@@ -118,18 +119,22 @@ def backpropagate(model, images, labels, count):
 
 
 def predict(model, images):
-    """For each image the digit that the model sees and how sure it is: (probability, digit)."""
+    """For each image (probability, digit): what the model reads, and how sure it is."""
     guesses = []
     with no_grad():
-        for i in range(0, len(images), 250):  # a few at a time: as floats the images are forty times as large
-            guesses += [max(zip(row, range(10))) for row in model(inputs(images[i:i + 250])).softmax(1).tolist()]
+        for i in range(0, len(images), 250):  # a few at a time: numbers take more room than bytes
+            rows = model(inputs(images[i:i + 250])).softmax(1).tolist()
+            guesses += [max(zip(row, range(10))) for row in rows]
     return guesses
 
 
-# ----------------------------------------------------------------------------------------------------- more workers
-# The gradient of a sum is the sum of the gradients: cut the batch into shards, let every worker differentiate one,
-# add what comes back. Workers keep nothing between two jobs: they are sent weights and images as bytes, so that any
-# concurrent.futures.Executor will do, whether its workers are processes here or machines elsewhere.
+# ---------------------------------------------------------------------------------------------- more workers
+# The gradient of a sum is the sum of the gradients: cut the batch into shards, let every worker differentiate
+# one, add what comes back. A job brings its weights and images along, as bytes, and may go to any worker: so
+# any concurrent.futures.Executor will do, whether its workers are processes here or machines elsewhere.
+
+KEPT = local()  # a worker keeps its network from job to job: only the weights change
+
 
 def pack(arrays):
     """Nested lists of floats as bytes."""
@@ -137,7 +142,7 @@ def pack(arrays):
 
 
 def unpack(packed, parameters):
-    """The nested lists in the bytes (or array), one for each parameter and of its shape."""
+    """The nested lists in the bytes, one for each parameter and of its shape."""
     numbers, start = array("d", packed).tolist(), 0
     for parameter in parameters:
         yield nest(numbers[start:start + parameter.size], parameter.shape)
@@ -145,54 +150,52 @@ def unpack(packed, parameters):
 
 
 def work(task, sizes, weights, *arguments):
-    """In a worker: do the task with a network of these weights; returns the result, and the gradients if any."""
-    model = network(sizes)
-    parameters = model.parameters()
+    """In a worker: do the task with a network of these weights; its result, and the gradients if any."""
+    if getattr(KEPT, "sizes", None) != sizes:
+        KEPT.sizes, KEPT.model = sizes, network(sizes)
+    parameters = KEPT.model.parameters()
     for parameter, data in zip(parameters, unpack(weights, parameters)):
-        parameter.data = data
-    result = task(model, *arguments)
+        parameter.data, parameter.grad = data, None
+    result = task(KEPT.model, *arguments)
     return result, pack(parameter.grad for parameter in parameters if parameter.grad is not None)
 
 
-def share_out(executor, task, model, shards, *arguments):
-    """Let the workers do the task on each shard; the results in order."""
-    sizes = [model.parameters()[0].shape[1]] + [parameter.size for parameter in model.parameters()[1::2]]
+def share_out(executor, task, model, shards):
+    """Let the workers do the task on each shard, a tuple of arguments; the results in order."""
+    shapes = [weight.shape for weight in model.parameters()[::2]]
+    sizes = [shapes[0][1]] + [nout for nout, nin in shapes]
     weights = pack(parameter.data for parameter in model.parameters())
-    jobs = [executor.submit(work, task, sizes, weights, *shard, *arguments) for shard in shards]
+    jobs = [executor.submit(work, task, sizes, weights, *shard) for shard in shards]
     return [job.result() for job in jobs]
 
 
 def sharded_gradients(executor, workers, model, images, labels):
     """What `backpropagate` does, by the workers of any concurrent.futures.Executor."""
-    shards = [(images[i::workers], labels[i::workers]) for i in range(min(workers, len(images)))]
-    results = share_out(executor, backpropagate, model, shards, len(images))
-    gradients = [array("d", packed) for _, packed in results]
+    shards = [(images[i::workers], labels[i::workers], len(images)) for i in range(min(workers, len(images)))]
+    results, packed = zip(*share_out(executor, backpropagate, model, shards))
+    gradients = [array("d", gradient) for gradient in packed]
     total = functools.reduce(lambda a, b: array("d", map(operator.add, a, b)), gradients)
     for parameter, gradient in zip(model.parameters(), unpack(total, model.parameters())):
         parameter.grad = gradient
-    return [sum(column) for column in zip(*(result for result, _ in results))]
+    return [sum(column) for column in zip(*results)]
 
 
 def sharded_predict(executor, workers, model, images):
     """What `predict` does, by the workers."""
-    size = -(-len(images) // workers)
+    size = math.ceil(len(images) / workers)
     shards = [(images[i:i + size],) for i in range(0, len(images), size)]
     return [guess for guesses, _ in share_out(executor, predict, model, shards) for guess in guesses]
 
 
-# --------------------------------------------------------------------------------------------------------- training
-
-OPTIMIZERS = {"sgd": (SGD, 0.03), "adam": (Adam, 0.001), "adamw": (AdamW, 0.001)}  # each with a good learning rate
-
+# -------------------------------------------------------------------------------------------------- training
 
 class Training:
-    """A model on its way: what a checkpoint holds, and the epochs."""
+    """A model on its way through the epochs, with all that a checkpoint holds."""
 
-    def __init__(self, args, executor):
+    def __init__(self, args, executor=None):
         self.args, self.executor, self.epoch = args, executor, 0
         self.shuffler = random.Random(args.seed)
-        self.sizes = [784] + args.hidden + [10]
-        self.model = network(self.sizes)
+        self.model = network([784] + args.hidden + [10])
         widen(self.model)
         kind, lr = OPTIMIZERS[args.optimizer]
         options = {"momentum": args.momentum} if kind is SGD else {}
@@ -202,11 +205,12 @@ class Training:
     def save(self):
         """Write the checkpoint, if one is wanted: weights, moments, the epoch, and where the dice stand."""
         if self.args.checkpoint:
-            state = {**self.model.state_dict("model."), **self.optimizer.state_dict("optimizer.")}
-            save(self.args.checkpoint, {**state, "epoch": self.epoch, "random": list(self.shuffler.getstate()[1])})
+            state = {**self.model.state_dict("model."), **self.optimizer.state_dict("optimizer."),
+                     "epoch": self.epoch, "random": list(self.shuffler.getstate()[1])}
+            save(self.args.checkpoint, state)
 
     def resume(self):
-        """Go back to where the checkpoint was written."""
+        """Go back to where the checkpoint was written. ValueError when it is not one of such a run."""
         state = load(self.args.checkpoint)
         if not {"epoch", "random"} <= state.keys():
             raise ValueError(f"{self.args.checkpoint} is not a checkpoint of this program")
@@ -214,6 +218,12 @@ class Training:
         self.optimizer.load_state_dict(state, "optimizer.")
         self.shuffler.setstate((3, tuple(map(int, state["random"])), None))
         self.epoch = int(state["epoch"])
+
+    def kept(self):
+        """What a run that ends now leaves behind."""
+        if not self.args.checkpoint:
+            return "without --checkpoint FILE nothing is kept"
+        return f"{self.args.checkpoint} keeps all epochs before this one: go on with --resume"
 
     def step(self, images, labels):
         """One step downhill; returns the loss and how many were right."""
@@ -226,9 +236,8 @@ class Training:
 
     def train(self, images, labels):
         """One epoch: every image once, in a new order."""
-        order, size = list(range(len(images))), self.args.batch
+        order, size, losses, rights = list(range(len(images))), self.args.batch, 0, 0
         self.shuffler.shuffle(order)
-        losses = rights = 0
         with Progress(len(order), f"epoch {self.epoch + 1}/{self.args.epochs}", lines=1) as progress:
             for start in range(0, len(order), size):
                 batch = order[start:start + size]
@@ -238,16 +247,29 @@ class Training:
         self.epoch += 1
 
     def predict(self, images):
-        """What the model sees in each image."""
+        """What the model reads in each image."""
         if self.executor:
             return sharded_predict(self.executor, self.args.workers, self.model, images)
         return predict(self.model, images)
 
 
-# ------------------------------------------------------------------------------------------------------- the report
+def learn(training, digits, test):
+    """The epochs that are left, each with a checkpoint and a test; returns the last guesses in the test."""
+    began, first, last, guesses = time.perf_counter(), training.epoch, training.args.epochs, []
+    while training.epoch < last:
+        training.train(*digits)
+        training.save()
+        guesses = training.predict(test[0])
+        left = (time.perf_counter() - began) / (training.epoch - first) * (last - training.epoch)
+        print(f"test accuracy {accuracy(guesses, test[1]):.2%}" + (f"  {clock(left)} left" if left else ""),
+              flush=True)
+    return guesses
+
+
+# ------------------------------------------------------------------------------------------------ the report
 
 STYLE = """
-    .cell { fill: #2da44e } .wrong { fill: #e8710a } .ink { fill: #1f2328; fill-opacity: 0.42 }
+    .right { fill: #2da44e } .wrong { fill: #e8710a } .ink { fill: #1f2328; fill-opacity: 0.55 }
     @media (prefers-color-scheme: dark) { .ink { fill: #e6edf3 } }"""
 
 
@@ -266,56 +288,68 @@ def confusion(guesses, labels):
 
 def print_confusion(counts):
     """The counts in the terminal: right ones green, the more frequent mistakes the brighter."""
-    print("\nA row per digit, a column per answer:\n      " + "".join(f"{digit:6}" for digit in range(10)) + "   right")
+    print("\nA row per digit, a column per answer:\n      "
+          + "".join(f"{digit:6}" for digit in range(10)) + "   right")
     for label, row in enumerate(counts):
-        cells = [paint(f"{count or '·':>6}", 114 if guess == label else (240, 180, 208)[(count > 0) + (count > 9)])
-                 for guess, count in enumerate(row)]
-        print(f"{label:6}" + "".join(cells) + f"{row[label] / max(sum(row), 1):8.1%}")
+        inks = [114 if guess == label else 208 if count > 9 else 180 if count else 240
+                for guess, count in enumerate(row)]
+        cells = "".join(paint(f"{count or '·':>6}", ink) for count, ink in zip(row, inks))
+        print(f"{label:6}{cells}{row[label] / max(sum(row), 1):8.1%}")
 
 
-def draw(path, title, counts, guesses, labels, images):
-    """Write the picture: on the left the counts, on the right the most confident mistakes."""
-    svg = Svg(860, 440, title, STYLE)
-    svg.add("text", title, x=28, y=36, class_="title")
+def draw_confusion(svg, counts, x0, y0, size=31):
+    """Draw the counts, each on a square of its size, from the corner x0, y0."""
+    for digit in range(10):
+        svg.add("text", digit, x=x0 - 13, y=y0 + size * digit + 20, class_="muted middle")
+        svg.add("text", digit, x=x0 + size * digit + 15, y=y0 - 10, class_="muted middle")
     for label, row in enumerate(counts):
-        y = 92 + 31 * label
-        svg.add("text", label, x=40, y=y + 20, class_="muted middle")
-        svg.add("text", label, x=68 + 31 * label, y=82, class_="muted middle")
         for guess, count in enumerate(row):
-            x, share = 53 + 31 * guess, count / max(sum(row), 1)
-            svg.add("rect", x=x, y=y, width=29, height=29, rx=3, class_="cell" if guess == label else "wrong",
-                    fill_opacity=0.06 + 0.5 * share if guess == label else 0.04 + min(0.8, 12 * share))
+            x, y, share = x0 + size * guess, y0 + size * label, count / max(sum(row), 1)
+            shade = 0.06 + share / 2 if guess == label else min(0.8, 0.04 + 12 * share)
+            svg.add("rect", x=x, y=y, width=size - 2, height=size - 2, rx=3, fill_opacity=shade,
+                    class_="right" if guess == label else "wrong")
             if count:
                 svg.add("text", count, x=x + 14.5, y=y + 19, class_="small middle")
-    svg.add("text", "rows: the digit · columns: what the network reads", x=53, y=421, class_="small muted")
-    wrong = sorted((i for i, label in enumerate(labels) if guesses[i][1] != label), key=lambda i: -guesses[i][0])
-    svg.add("text", "its most confident mistakes" if wrong else "no mistake", x=400, y=82, class_="muted")
-    for place, i in enumerate(wrong[:20]):
-        x, y = 400 + place % 5 * 87, 92 + place // 5 * 79
-        image = [list(images[i][j:j + 28]) for j in range(0, 784, 28)]
-        for level in (60, 130, 200):
-            svg.contour(image, (x, y, 58, 58), level, class_="ink")
-        svg.add("text", f"{labels[i]}, read as {guesses[i][1]}", x=x + 29, y=y + 70, class_="small muted middle")
-    svg.save(path)
+    svg.add("text", "rows: the digit · columns: how it is read", x=x0, y=y0 + 329, class_="small muted")
 
 
-def report(args, training, guesses, images, labels):
-    """Say how good the network is, in the terminal and as a picture."""
-    counts, sizes = confusion(guesses, labels), "-".join(map(str, training.sizes))
-    title = (f"MNIST: a {sizes} network reads {accuracy(guesses, labels):.2%} of {len(labels):,} test digits "
-             f"after {training.epoch} epochs")
+def draw_mistakes(svg, guesses, labels, images, x0, y0):
+    """Draw the twenty digits that were read wrong with most confidence, from the corner x0, y0."""
+    wrong = [i for i, label in enumerate(labels) if guesses[i][1] != label]
+    svg.add("text", "its most confident mistakes" if wrong else "no mistake", x=x0, y=y0 - 10, class_="muted")
+    for place, i in enumerate(sorted(wrong, key=lambda i: -guesses[i][0])[:20]):
+        x, y = x0 + place % 5 * 87, y0 + place // 5 * 79
+        image = [images[i][j:j + 28] for j in range(0, 784, 28)]
+        for shade in (70, 150):
+            svg.contour(image, (x, y, 58, 58), shade, class_="ink")
+        text = f"{labels[i]}, read as {guesses[i][1]}"
+        svg.add("text", text, x=x + 29, y=y + 70, class_="small muted middle")
+
+
+def report(args, epochs, guesses, labels, images):
+    """Say how well the network reads, in the terminal and as a picture."""
+    counts, sizes = confusion(guesses, labels), "-".join(map(str, [784] + args.hidden + [10]))
+    title = (f"A {sizes} network reads {accuracy(guesses, labels):.2%} of {len(labels):,} new digits "
+             f"after {epochs} epoch{'s' * (epochs != 1)}")
     print_confusion(counts)
     print(title)
-    draw(args.out, title, counts, guesses, labels, images)
+    svg = Svg(860, 440, title, STYLE)
+    svg.add("text", title, x=28, y=36, class_="title")
+    draw_confusion(svg, counts, 53, 92)
+    draw_mistakes(svg, guesses, labels, images, 400, 92)
+    svg.save(args.out)
 
 
-def arguments(argv):
+# -------------------------------------------------------------------------------------------------- the start
+
+def arguments(argv=None):
     """The options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data", type=Path, metavar="DIR", help="folder with the four IDX files (default: download them once)")
-    add("--limit", type=at_least(1), metavar="N", help="use only the first N digits, for training and for testing")
-    add("--hidden", type=at_least(1), nargs="+", default=[128, 64], help="sizes of the hidden layers (128 64)")
+    add("--data", type=Path, metavar="DIR", help="folder of the four IDX files (default: download them once)")
+    add("--limit", type=at_least(1), metavar="N", help="only the first N digits, in training and in the test")
+    add("--hidden", type=at_least(1), nargs="+", default=[128, 64], help="sizes of hidden layers (128 64)")
     add("--epochs", type=at_least(1), default=5, help="how often to go through all digits (5)")
     add("--batch", type=at_least(1), default=64, help="digits per step (64)")
     add("--optimizer", choices=list(OPTIMIZERS), default="sgd", help="how to go downhill (sgd)")
@@ -335,35 +369,23 @@ def arguments(argv):
     return args
 
 
-def learn(training, digits, test):
-    """The epochs that are left, each with a checkpoint and a test; returns the last guesses on the test images."""
-    (images, labels), (test_images, test_labels), guesses = digits, test, []
-    while training.epoch < training.args.epochs:
-        training.train(images, labels)
-        training.save()
-        guesses = training.predict(test_images)
-        print(f"test accuracy {accuracy(guesses, test_labels):.2%}", flush=True)
-    return guesses
-
-
 def run(args, executor=None):
     """Train, test and report, with the workers of the executor if there is one."""
     random.seed(args.seed)
-    training = Training(args, executor)
+    training, guesses = Training(args, executor), []
     try:
         digits, test = [read_digits(args.data, kind, args.limit) for kind in ("train", "t10k")]
         training.resume() if args.resume else training.save()
-        guesses = learn(training, digits, test)
-    except KeyboardInterrupt:
-        print(f"stopped in epoch {training.epoch + 1}; what was learned so far:")
-        guesses = []
+        try:
+            guesses = learn(training, digits, test)
+        except KeyboardInterrupt:
+            print(f"stopped in epoch {training.epoch + 1}; {training.kept()}")
     except BrokenExecutor as error:
-        sys.exit(f"a worker died: {error}\n" + (
-            f"{args.checkpoint} holds the {training.epoch} epochs before this one: go on with --resume"
-            if args.checkpoint else "With --checkpoint FILE nothing but this epoch would be lost."))
+        sys.exit(f"a worker died: {error}\n{training.kept()}")
     except (OSError, ValueError) as error:
         sys.exit(f"mnist: {error}")
-    report(args, training, guesses or predict(training.model, test[0]), *test)
+    images, labels = test
+    report(args, training.epoch, guesses or predict(training.model, images), labels, images)
 
 
 def stay_with_parent():
@@ -373,7 +395,7 @@ def stay_with_parent():
 
 
 def main(argv=None, executor=None):
-    """Run with the options in argv; an executor (Dask, MPI) replaces the worker processes, --workers its shards."""
+    """Run with the options in argv. An executor (Dask, MPI) replaces the worker processes."""
     args = arguments(argv)
     if args.workers == 1 or executor:
         return run(args, executor)
@@ -382,4 +404,7 @@ def main(argv=None, executor=None):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -3,8 +3,9 @@
     python examples/moons.py                    # on tensors, all points at once
     python examples/moons.py --engine values    # the same on scalars, one number at a time
 
-No straight line separates the moons, so it takes a hidden layer to draw the curve between them. At the end the plane
-is drawn in the terminal and, with the loss curve, in moons.svg. Ctrl-C stops early and draws what was learned so far.
+No straight line separates the moons, so it takes a hidden layer to draw the curve between them. At the end
+the plane is drawn in the terminal and, with the loss curve, in moons.svg. Ctrl-C stops early and draws what
+was learned so far.
 """
 
 import argparse
@@ -37,12 +38,12 @@ def value_network(hidden):
 
 
 def tensor_network(hidden):
-    """A model of Tensors, and the function from n points to a Tensor of n scores."""
+    """A model of Tensors, and the function from points to a Tensor of scores."""
     steps = []
     for nin, nout in zip([2] + hidden, hidden + [1]):
         steps += [Linear(nin, nout), Tensor.tanh]
     model = Sequential(*steps[:-1])  # no tanh after the last layer: a score may be any number
-    return model, lambda points: model(Tensor(points, requires_grad=False)).reshape(-1)
+    return model, lambda points: model(points).reshape(-1)
 
 
 def numbers(scores):
@@ -52,7 +53,7 @@ def numbers(scores):
 
 def train(model, scores, points, labels, steps):
     """Fit the model; returns the loss of each step. A score above 0 says "upper moon"."""
-    optimizer, losses = Adam(model.parameters(), lr=0.07), []
+    optimizer, losses = Adam(model.parameters(), lr=0.1), []
     with Progress(steps, "step") as progress:
         try:
             for step in range(steps):
@@ -62,7 +63,8 @@ def train(model, scores, points, labels, steps):
                 loss.backward()                                             # backward
                 optimizer.step()                                            # downhill
                 losses.append(loss.data)
-                progress.show(step + 1, f"loss {loss.data:.4f}  accuracy {accuracy(numbers(outputs), labels):.0%}")
+                right = accuracy(numbers(outputs), labels)
+                progress.show(step + 1, f"loss {loss.data:.4f}  accuracy {right}")
         except KeyboardInterrupt:
             pass
     if len(losses) < steps:
@@ -71,8 +73,9 @@ def train(model, scores, points, labels, steps):
 
 
 def accuracy(scores, labels):
-    """The share of scores on the right side of 0."""
-    return sum((score > 0) == (label == 1) for score, label in zip(scores, labels)) / len(labels)
+    """The share of scores on the right side of 0, as `98.5%`; `100%` means all."""
+    right = sum((score > 0) == (label == 1) for score, label in zip(scores, labels))
+    return f"{100 * right / len(labels):.4g}%"
 
 
 def plane(scores, window, columns, rows):
@@ -99,7 +102,7 @@ def print_plane(scores, window, points, labels, columns=64, rows=32):
             print("".join(" .xo"[max(u, l)] for u, l in zip(upper, lower)))
 
 
-# ---------------------------------------------------------------------------------------------------- the picture
+# ---------------------------------------------------------------------------------------------- the picture
 
 STYLE = """
     .zero { fill: #2f81f7; } .one { fill: #e8710a; } .region { fill-opacity: 0.13 }
@@ -115,8 +118,9 @@ def ticks(low, high):
 
 
 def axes(svg, box, window, xlabel, ylabel):
-    """Draw a frame with ticks and names; returns the function from a point (x, y) to its place in the picture."""
+    """Draw a frame with ticks and names; returns the function from (x, y) to the place in the picture."""
     (x0, y0, width, height), (left, right, bottom, top) = box, window
+
     def place(x, y):
         return x0 + (x - left) / (right - left) * width, y0 + (top - y) / (top - bottom) * height
     svg.add("rect", x=x0, y=y0, width=width, height=height, class_="line")
@@ -138,12 +142,14 @@ def draw(path, title, scores, window, points, labels, losses):
     for margin in (0, 1, 3):
         svg.contour(grid, box, margin, class_="one region")
         svg.contour([[-score for score in row] for row in grid], box, margin, class_="zero region")
+
     place = axes(svg, box, window, "x", "y")
     for point, label in zip(points, labels):
         x, y = place(*point)
         svg.add("circle", cx=x, cy=y, r=4.5, class_=("zero", "one")[label] + " point")
-    if losses:
-        place = axes(svg, (566, 76, 226, 266), (0, len(losses), 0, 1.05 * max(losses)), "step", "loss")
+    if losses:  # none when stopped at once
+        window = (0, len(losses), 0, 1.05 * max(losses))
+        place = axes(svg, (566, 76, 226, 266), window, "step", "loss")
         line = " ".join("{:.1f},{:.1f}".format(*place(i + 1, loss)) for i, loss in enumerate(losses))
         svg.add("polyline", points=line, class_="curve")
     svg.save(path)
@@ -153,13 +159,14 @@ def arguments():
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--engine", choices=["tensors", "values"], default="tensors", help="what the network is made of")
-    parser.add_argument("--hidden", type=at_least(1), nargs="+", default=[16, 16], help="sizes of the hidden layers")
-    parser.add_argument("--steps", type=at_least(1), default=150, help="steps of the optimizer")
-    parser.add_argument("--points", type=at_least(2), default=100, help="how many points")
-    parser.add_argument("--noise", type=at_least(0, float), default=0.1, help="standard deviation of the points")
-    parser.add_argument("--seed", type=int, default=1337, help="the same seed gives the same numbers")
-    parser.add_argument("--out", type=output_path, default="moons.svg", help="where the picture goes")
+    add = parser.add_argument
+    add("--engine", choices=["tensors", "values"], default="tensors", help="what the network is made of")
+    add("--hidden", type=at_least(1), nargs="+", default=[16, 16], help="sizes of the hidden layers")
+    add("--steps", type=at_least(1), default=150, help="steps of the optimizer")
+    add("--points", type=at_least(2), default=100, help="how many points")
+    add("--noise", type=at_least(0, float), default=0.1, help="standard deviation of the points")
+    add("--seed", type=int, default=1337, help="the same seed gives the same numbers")
+    add("--out", type=output_path, default="moons.svg", help="where the picture goes")
     return parser.parse_args()
 
 
@@ -172,12 +179,13 @@ def main():
     losses = train(model, scores, points, labels, args.steps)
     window = (min(x for x, y in points) - 0.3, max(x for x, y in points) + 0.3,
               min(y for x, y in points) - 0.3, max(y for x, y in points) + 0.3)
-    print_plane(scores, window, points, labels)
     with no_grad():
         right = accuracy(numbers(scores(points)), labels)
     sizes = "-".join(map(str, [2] + args.hidden + [1]))
-    draw(args.out, f"Two moons: a {sizes} network has {right:.0%} of {args.points} points right "
-                   f"after {len(losses)} steps", scores, window, points, labels, losses)
+    title = f"A {sizes} network has {right} of {args.points} points right after {len(losses)} steps"
+    print_plane(scores, window, points, labels)
+    print(title)
+    draw(args.out, title, scores, window, points, labels, losses)
 
 
 if __name__ == "__main__":
