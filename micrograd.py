@@ -35,8 +35,9 @@ from array import array
 from contextlib import ContextDecorator, suppress
 from itertools import accumulate, chain, product, repeat
 from numbers import Number
+from reprlib import recursive_repr
 from threading import get_ident
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 __version__ = "1.0.0"
 Rule = Callable[..., Any]
@@ -71,9 +72,8 @@ class Node:
     _NO_GRAD: Any = None        # what .grad is before any backward pass
     _STATE: Tuple[str, ...] = ("data", "grad", "label")
     requires_grad: bool
-    data: Any
-    grad: Any
-    label: str
+    if TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any: ...    # data, grad, label, and what elementwise adds
 
     @property
     def _op(self) -> str:
@@ -119,8 +119,7 @@ class Node:
         """x, but no less than low and no more than high (numbers, or None); at a bound the gradient passes."""
         if low is None and high is None:
             raise ValueError("clip: give low, high or both")
-        for bound in (low, high):
-            _known("clip", bound, bound if bound is None else _number(bound))
+        low, high = (x if x is None else _known("clip", x, _number(x)) for x in (low, high))
 
         def clipped(x: Any) -> Any:
             x = low if low is not None and x < low else x
@@ -287,11 +286,6 @@ def _pay_nodes(root: Any) -> None:
     ready = [root]
 
     def pay(operand: Any, d: Any) -> None:
-        if type(operand) is tuple:
-            for part, part_d in zip(operand, d):
-                if isinstance(part, Node) and part.requires_grad:
-                    pay(part, part_d)
-            return
         if isinstance(operand, Tensor):
             d = _unbroadcast(d, operand.shape)
         if operand.grad is None:
@@ -309,7 +303,11 @@ def _pay_nodes(root: Any) -> None:
         try:
             if da is not None:
                 pay(a, da(g, node, *operands))
-            if db is not None:
+            if type(b) is tuple and db is not None:
+                for part, d in zip(b, db(g, node, *operands)):
+                    if isinstance(part, Node) and part.requires_grad:
+                        pay(part, d)
+            elif db is not None:
                 pay(b, db(g, node, *operands))
         except (ArithmeticError, ValueError) as error:
             raise _no_derivative(node, error) from error
@@ -329,9 +327,12 @@ def _add_to_grad(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
             node.grad = Tensor._from(zip_map(operator.add, node.ndim, before, node.grad.data))
         else:
             raise ValueError(f"backward: .grad has shape {shape_of(before)}, its Tensor {node.shape}")
-    if isinstance(nodes[0], Tensor):    # leaves get lists of their own: + pays the same g to both operands
+    if isinstance(nodes[0], Tensor):
+        taken = set()                   # lists that are some node's: + pays the same g to both operands
         for node in nodes:
-            node.grad = copied(node.grad.data) if node._rule is _LEAF else node.grad.data
+            data = node.grad.data
+            node.grad = copied(data) if id(data) in taken or node._rule is _LEAF else data
+            taken.add(id(data))
 
 
 def _put_back(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
@@ -356,7 +357,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Tuple[Any, ...
     wanted = [inputs] if isinstance(inputs, Node) else _listed("grad", inputs)
     for what, node in [("the output", output)] + [(f"input {i}", x) for i, x in enumerate(wanted)]:
         if not isinstance(node, (Value, Tensor)):
-            raise TypeError(f"grad: {what} must be a Value or a Tensor, not {node!r:.200}")
+            raise TypeError(f"grad: {what} must be a Value or a Tensor, not {type(node).__name__} {node!r:.200}")
 
     def read(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> Tuple[Any, ...]:
         below = set(map(id, nodes))
@@ -409,7 +410,7 @@ def _power(x: Any, y: Any) -> Any:
 
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """d x**y / dx = y * x**(y - 1), and 0 for y = 0 even at x = 0, where x**-1 does not exist."""
-    if not isinstance(y, Node):
+    if _number(y) is not NotImplemented:
         return g * (y * x ** (y - 1)) if y else 0 * g
     return g * (y * x ** (y - 1 + _is_zero(x) * _is_zero(y)))
 
@@ -447,7 +448,7 @@ _is_zero = _step(lambda x: x == 0)
 _positive = _step(lambda x: x > 0)
 _sign = _step(lambda x: (x > 0) - (x < 0))
 _equal = _step(lambda x, y: x == y or x != x)       # nan counts as equal: it is what max has found
-_wins = _step(lambda x, y: (x > y) + (x >= y))      # 2 for the larger, 1 each for equals
+_wins: Rule = _step(lambda x, y: (x > y) + (x >= y))      # 2 for the larger, 1 each for equals
 
 
 def _gate(g: Any, x: Any) -> Any:
@@ -467,16 +468,15 @@ def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None)
     node_rule = (name, rule, None)
 
     def apply(x: Any) -> Any:
-        if isinstance(x, Value):
-            try:
-                data = forward(x.data)
-            except (ArithmeticError, ValueError) as error:
-                data = _explain(error, name, x.data)
-            return _value(data, node_rule, x, None)
         if isinstance(x, Tensor):
             data = map_rows(rows, x.ndim, x.data) if rows else _broadcast(name, forward, x)
             return _result(data, name, x, rule)
-        return forward(x)
+        number = x.data if isinstance(x, Value) else x
+        try:
+            data = forward(number)
+        except (ArithmeticError, ValueError) as error:
+            data = _explain(error, name, number)
+        return data if number is x else _value(data, node_rule, x, None)
 
     apply.__name__, apply.__qualname__, apply.__doc__ = name, f"Node.{name}", f"{name}, elementwise."
     return apply
@@ -511,7 +511,10 @@ def _explain(error: Exception, name: str, *numbers: Any, where: str = "") -> Any
     if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
         return numbers[0] * math.copysign(math.inf, numbers[1]) if name == "/" else math.nan
     infix = len(numbers) == 2 and not name.isidentifier()
-    call = f" {name} ".join(map(repr, numbers)) if infix else f"{name}({', '.join(map(repr, numbers))})"
+    texts = [f"{x!r:.60}" for x in numbers]
+    if infix and texts[0].startswith("-"):
+        texts[0] = f"({texts[0]})"
+    call = f" {name} ".join(texts) if infix else f"{name}({', '.join(texts)})"
     raise type(error)(f"{call}{where}: {error}") from None
 
 
@@ -526,7 +529,7 @@ exp = elementwise("exp", math.exp, lambda g, out, x: g * out)
 log = elementwise("log", math.log, lambda g, out, x: g / x)
 sqrt = elementwise("sqrt", math.sqrt, lambda g, out, x: g / (2 * out))
 sin = elementwise("sin", math.sin, lambda g, out, x: g * cos(x))
-cos = elementwise("cos", math.cos, lambda g, out, x: -g * sin(x))
+cos: Rule = elementwise("cos", math.cos, lambda g, out, x: -g * sin(x))
 tanh = elementwise("tanh", math.tanh, lambda g, out, x: g * (1 - out * out))
 sigmoid = elementwise("sigmoid", _sigmoid, lambda g, out, x: g * out * (1 - out))
 relu = elementwise("relu", lambda x: type(x)(0) if x < 0 else x, lambda g, out, x: _gate(g, x),
@@ -536,11 +539,11 @@ silu = elementwise("silu", lambda x: x * _sigmoid(x),
 softplus = elementwise("softplus", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
                        lambda g, out, x: g * sigmoid(x))
 gelu = elementwise("gelu", lambda x: x * _normal_cdf(x), lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
-_normal_cdf = _function("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2, lambda g, out, x: g * _normal_pdf(x))
-_normal_pdf = _function("normal_pdf", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+_normal_cdf: Rule = _function("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2, lambda g, out, x: g * _normal_pdf(x))
+_normal_pdf: Rule = _function("normal_pdf", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
                         lambda g, out, x: -g * out * x)
 # The gradient of an exponent is x**y * log(x): 0 at x = 0, as PyTorch has it, and nan where x < 0.
-_log_of_base = _function("log", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
+_log_of_base: Rule = _function("log", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
                          lambda g, out, x: g / x)
 
 
@@ -756,7 +759,7 @@ Nested = Any                # a number, or a list of Nested of one shape
 Shape = Tuple[int, ...]
 
 try:
-    from math import sumprod    # Python 3.12: three times as fast, and more exact
+    from math import sumprod    # type: ignore[attr-defined]  # Python 3.12: three times as fast, more exact
 except ImportError:
     def sumprod(p: Iterable[Any], q: Iterable[Any]) -> Any:  # type: ignore[misc]
         """The sum of the products of the numbers in p and q."""
@@ -787,8 +790,8 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
         if values and isinstance(data, Value):
             return data
         if where or values or isinstance(data, Value):
-            raise TypeError(f"{name}: found {data!r:.200} among the numbers; Values and Tensors do not mix, and "
-                            "stack(...) joins Tensors")
+            raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number; Values and Tensors "
+                            "do not mix, and stack(...) joins Tensors")
     if hasattr(data, "tolist"):
         data = data.tolist()
     if not isinstance(data, (list, tuple)):
@@ -1189,6 +1192,8 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
 
 def _checked(i: Any, dim: int, size: int) -> Any:
     """One item of an index, for a dimension of the given size."""
+    if isinstance(i, slice) and i.step == 0:
+        raise ValueError("index: the step of a slice must not be 0")
     if isinstance(i, slice):
         return range(*i.indices(size))
     if isinstance(i, list):
@@ -1356,8 +1361,9 @@ class Tensor(Node):
     def __matmul__(self, other: Any) -> Any:
         """The matrix product as NumPy defines it: 1-d operands are rows or columns, leading dims broadcast."""
         other = _operand("matmul", other)
-        if not isinstance(other, Tensor):
-            return NotImplemented
+        if other is NotImplemented:
+            return other
+        other = _tensor("matmul", other)
         xs, ys = self.shape, other.shape
         if not xs or not ys or xs[-1] != ys[-2:][0]:
             why = f"inner sizes {xs[-1]} and {ys[-2:][0]} differ" if xs and ys else "a number has no rows, use *"
@@ -1381,7 +1387,7 @@ class Tensor(Node):
         dims, data = _dims(name, dim, self.ndim), self.data
         kept = tuple(1 if i in dims else size for i, size in enumerate(self.shape))
         if self._count(name, dim) < least:
-            raise ValueError(f"{name}: no elements along dim {dim} of shape {self.shape}")
+            raise ValueError(f"{name}: 0 elements along dim {dim} of shape {self.shape}")
         if len(dims) == len(kept):
             data = f(flat(data))
         for d in reversed(dims) if len(dims) < len(kept) else ():
@@ -1400,7 +1406,7 @@ class Tensor(Node):
     def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The mean over dim; ValueError when there is nothing to average."""
         if not self._count("mean", dim):
-            raise ValueError(f"mean: no elements along dim {dim} of shape {self.shape}")
+            raise ValueError(f"mean: 0 elements along dim {dim} of shape {self.shape}")
         return self.sum(dim, keepdim) / self._count("mean", dim)
 
     def var(self, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -1572,7 +1578,9 @@ def cat(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     """Tensors joined along dim; their other sizes must be equal (ValueError)."""
     parts = tuple(_tensor("cat", t) for t in _listed("cat", tensors))
     shapes = [t.shape for t in parts]
-    if not parts or () in shapes:
+    if not parts:
+        raise ValueError("cat: no tensors")
+    if () in shapes:
         raise ValueError("cat: needs Tensors of at least one dimension; stack(...) joins single numbers")
     d = _one_dim("cat", dim, len(shapes[0]))
     if len({(len(shape), shape[:d], shape[d + 1:]) for shape in shapes}) > 1:
@@ -1588,14 +1596,16 @@ def cat(tensors: Iterable[Any], dim: int = 0) -> Tensor:
 def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new dimension."""
     parts = [_tensor("stack", t) for t in _listed("stack", tensors)]
-    if len({t.shape for t in parts}) > 1:
-        raise ValueError(f"stack: shapes {', '.join(str(t.shape) for t in parts)} differ")
-    return cat([t.unsqueeze(dim) for t in parts], dim)
+    if len({t.shape for t in parts}) != 1:
+        raise ValueError(f"stack: shapes {', '.join(str(t.shape) for t in parts)} differ" if parts else "stack: no tensors")
+    at = _one_dim("stack", dim, parts[0].ndim + 1)
+    return cat([t.unsqueeze(at) for t in parts], at)
 
 
 def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """x @ weight.T + bias as one node: (..., nin), (nout, nin), (nout) -> (..., nout)."""
-    x, ws = _tensor("linear", x), weight.shape
+    x, weight, bias = _tensor("linear", x), _tensor("linear", weight), bias if bias is None else _tensor("linear", bias)
+    ws = weight.shape
     if not x.ndim or len(ws) != 2 or x.shape[-1] != ws[1] or bias is not None and bias.shape != ws[:1]:
         raise ValueError(f"linear: x of shape {x.shape} does not fit a weight of shape {ws}"
                          + (f" and a bias of shape {bias.shape}" if bias is not None else ""))
@@ -1624,6 +1634,9 @@ class Module:
 
     def _named(self, prefix: str = "") -> Dict[str, Any]:
         return {prefix + ".".join(map(str, path)): node for path, node in _leaves(self)}
+
+    def __call__(self, x: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
     def named_parameters(self, prefix: str = "") -> Iterator[Tuple[str, Any]]:
         """(name, parameter) for everything that requires a gradient, each parameter once."""
@@ -1660,9 +1673,10 @@ class Module:
         for name, p in mine.items():
             p.data = new[name]
 
+    @recursive_repr("...")
     def __repr__(self) -> str:
         """A line per child, with its shape and number of parameters."""
-        lines = [f"  ({name}): {_summary(child)}" for name, child in self._children() if _summary(child)]
+        lines = [f"  {name}: {_summary(child)}" for name, child in self._children() if _summary(child)]
         total = sum(len(flat(p.data)) for p in self.parameters())
         return "\n".join([f"{type(self).__name__}(", *lines, f")  # {total} parameters"])
 
@@ -1670,12 +1684,13 @@ class Module:
 def _leaves(value: Any, path: Tuple[Any, ...] = (), above: Tuple[Any, ...] = ()) -> List[Tuple[Any, Any]]:
     """(path, node) of all Values and Tensors below value; `above` guards against modules in themselves."""
     found: List[Tuple[Any, Any]] = []
+    above += (value,)
     for key, child in (value._children() if isinstance(value, Module) else
                        value.items() if isinstance(value, dict) else enumerate(value)):
         if isinstance(child, (Value, Tensor)):
             found.append((path + (key,), child))
         elif isinstance(child, (Module, list, tuple, dict)) and not any(child is other for other in above):
-            found += _leaves(child, path + (key,), above + (value,))
+            found += _leaves(child, path + (key,), above)
     return found
 
 
@@ -1703,9 +1718,9 @@ def _summary(child: Any) -> str:
 
 
 def _at_least_1(what: str, n: Any) -> int:
-    if type(n) is not int or n < 1:
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
         raise ValueError(f"{what} must be an int of at least 1, not {n!r}")
-    return n
+    return operator.index(n)
 
 
 class Neuron(Module):
@@ -1716,9 +1731,10 @@ class Neuron(Module):
     """
 
     def __init__(self, nin: int, act: Any = "relu", nonlin: bool = True) -> None:
-        act = "relu" if act is True else act if act and nonlin else "linear"    # micrograd: Neuron(nin, nonlin)
-        if not callable(act) and act not in ["linear", *FUNCTIONS]:
-            raise ValueError(f"act must be 'linear', one of {sorted(FUNCTIONS)} or a function, not {act!r}")
+        act = {True: "relu", False: "linear"}[act] if isinstance(act, bool) else act    # micrograd: Neuron(nin, nonlin)
+        if not callable(act) and act not in ["linear", "leaky_relu", *FUNCTIONS]:
+            raise ValueError(f"act must be 'linear', 'leaky_relu', one of {sorted(FUNCTIONS)} or a function, not {act!r}")
+        act = act if nonlin else "linear"
         self.w = [Value(random.uniform(-1, 1)) for _ in range(_at_least_1("Neuron: nin", nin))]
         self.b = Value(0)
         self.act, self.nonlin = act, act != "linear"
@@ -1738,7 +1754,7 @@ class Neuron(Module):
         if len(row.data) != len(x.data):
             raise ValueError(f"Neuron: {len(x.data) - 1} inputs given, {len(self.w)} expected")
         out, act = _dot(row, x), self.act
-        return out if act == "linear" else FUNCTIONS[act](out) if type(act) is str else act(out)
+        return out if act == "linear" else getattr(out, act)() if type(act) is str else act(out)
 
     def __getstate__(self) -> Dict[str, Any]:
         return {name: x for name, x in vars(self).items() if name not in ("_of", "_row")}
@@ -1838,7 +1854,7 @@ class Sequential(Module):
         self.steps = list(steps)
 
     def _children(self) -> Iterable[Tuple[Any, Any]]:
-        return enumerate(self.steps)
+        return chain(enumerate(self.steps), [(name, x) for name, x in vars(self).items() if name != "steps"])
 
     def __call__(self, x: Any) -> Any:
         for step in self.steps:
@@ -1860,7 +1876,10 @@ class Sequential(Module):
 
 def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     """Mean squared error, (prediction - target)**2; targets of the same shape."""
-    return _loss("mse_loss", lambda p, t: (p - t) ** 2, predictions, targets, reduction)
+    def squared(p: Any, t: Any) -> Any:
+        error = p - t
+        return error * error
+    return _loss("mse_loss", squared, predictions, targets, reduction)
 
 
 def hinge_loss(scores: Any, targets: Any, reduction: str = "mean") -> Any:
@@ -1898,8 +1917,8 @@ def cross_entropy(logits: Any, targets: Any, reduction: str = "mean") -> Any:
 
 
 def _value_cross_entropy(row: List[Any], target: int) -> Any:
-    top = max(x.data for x in row)
-    return dot([(x - top).exp() for x in row], [1] * len(row)).log() + top - row[target]
+    shifted = [x - max(y.data for y in row) for x in row]       # so that no exponent is above 0
+    return dot([x.exp() for x in shifted], [1] * len(row)).log() - shifted[target]
 
 
 def _predictions(name: str, x: Any) -> Any:
@@ -1997,7 +2016,10 @@ class Optimizer:
                 shape = shape_of(p.data)
                 if shape_of(p.grad) != shape:
                     raise ValueError(f"step: parameter {i} has shape {shape}, its gradient {shape_of(p.grad)}")
-                updates.append((p, state, *self._update(len(shape), p.data, p.grad, state)))
+                try:
+                    updates.append((p, state, *self._update(len(shape), p.data, p.grad, state)))
+                except (TypeError, ArithmeticError, ValueError) as error:
+                    raise type(error)(f"step: parameter {i}: {error}") from error
         for p, state, data, new in updates:
             p.data = data
             state.update(new)
@@ -2016,15 +2038,17 @@ class Optimizer:
         given, lr, new = _with_prefix(state, prefix), prefix + "lr", []
         names = {f"{prefix}{i}.{key}" for i in range(len(self.params)) for key in self._KEYS}
         if lr not in given or given.keys() - names - {lr}:
-            raise ValueError(f"load_state_dict: needs {lr}; unexpected {sorted(given.keys() - names - {lr})}")
+            raise ValueError(f"load_state_dict: missing {sorted({lr} - given.keys())}, "
+                             f"unexpected {sorted(given.keys() - names - {lr})}")
         for i, p in enumerate(self.params):
             mine = {key: f"{prefix}{i}.{key}" for key in self._KEYS if f"{prefix}{i}.{key}" in given}
             if mine and len(mine) < len(self._KEYS):
-                raise ValueError(f"load_state_dict: {prefix}{i} has {sorted(mine)} only")
+                raise ValueError(f"load_state_dict: missing {[f'{prefix}{i}.{k}' for k in self._KEYS if k not in mine]}")
             new.append({key: _fitting(given[name], name, () if key == "step" else shape_of(p.data))
                         for key, name in mine.items()})
             if "step" in mine and not (new[i]["step"] >= 1 and new[i]["step"] % 1 == 0):
-                raise ValueError(f"load_state_dict: {mine['step']} must be a whole number of at least 1")
+                raise ValueError(f"load_state_dict: {mine['step']} must be a whole number of at least 1, "
+                                 f"not {new[i]['step']}")
         self.lr, self.state = _fitting(given[lr], lr, ()), new
 
 
@@ -2113,8 +2137,8 @@ def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
     scale = max_norm / (norm + 1e-6)            # PyTorch's guard against a norm of 0
     if scale < 1:
         new = [zip_map(lambda g: g * scale, len(shape_of(p.grad)), p.grad) for p in params]
-        for p, p.grad in zip(params, new):
-            pass
+        for p, scaled in zip(params, new):
+            p.grad = scaled
     return norm
 
 
@@ -2134,6 +2158,9 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1
     """
     if not inputs:
         raise ValueError("gradcheck: no inputs to differentiate by")
+    for x in (*inputs, f(*inputs)):
+        if not isinstance(x, (Value, Tensor)):
+            raise TypeError(f"gradcheck: inputs and result must be Values or Tensors, not {type(x).__name__} {x!r:.200}")
 
     def weighted() -> Any:
         out = f(*inputs)

@@ -1,16 +1,17 @@
-"""Is every gradient right? `pytest` answers; it needs pytest and hypothesis.
+"""Is every gradient right? `pytest` answers; it needs pytest and hypothesis, nothing else.
 
-    the table        every operation once: how to write it, what it does to plain numbers, where, how exact
-    differences      a gradient is right when differences say so, and so is the gradient of the gradient
-    one operation    on Values and on Tensors, at the edges, in every way of broadcasting, exact with Fractions
-    many operations  random graphs as Python that can be pasted
-    the engine       accumulation, order, depth, memory, failures, threads
-    numbers          Python's own; inf and nan; the largest and the smallest
-    networks         Module, Neuron, Linear; a network of Values is the same network of Tensors
-    losses, optimizers, code written for micrograd, mistakes of others, wrong use, saving, drawing, documents
+    the table         every operation once: how to write it, what it does to numbers, where, how exact
+    differences       a gradient is right when differences say so, and so is the gradient of the gradient
+    one operation     on Values and Tensors, in every way of broadcasting, exact with Fractions, at the edges
+    only Tensors      what only Tensors can, defined index by index on Values
+    many operations   random graphs, as Python that can be pasted
+    the engine        accumulation, depth, memory, failures, threads
+    numbers           Python's own, the largest, inf and nan
+    networks · losses · optimizers · code written for micrograd · mistakes of others · wrong use · saving ·
+    drawing · documents
 
-Random numbers are drawn from a seed, and only seed and shapes by hypothesis: so they are never special, while
-shapes and graphs shrink to the smallest that fails. HYPOTHESIS_PROFILE=thorough takes fifty times as many.
+Numbers are drawn from a seed, shapes and graphs by hypothesis: so numbers are never special, while shapes and
+graphs shrink to the smallest that fails. HYPOTHESIS_PROFILE=thorough takes fifty times as many.
 """
 import ast
 import copy
@@ -32,7 +33,7 @@ import weakref
 from contextlib import redirect_stdout
 from decimal import Decimal
 from fractions import Fraction
-from itertools import combinations, product, zip_longest
+from itertools import product, zip_longest
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
@@ -46,27 +47,30 @@ for _name, _examples in ("quick", 15), ("fast", 4), ("thorough", 750):
     settings.register_profile(_name, deadline=None, max_examples=_examples, database=None,
                               suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+MORE = settings(max_examples=4 * settings().max_examples)
 
 CPYTHON = sys.implementation.name == "cpython"
-inf, nan = math.inf, math.nan
+FOLDER = os.path.dirname(os.path.abspath(micrograd.__file__))
+BOTH = pytest.mark.parametrize("cls", [Value, Tensor])
+inf, nan, BIG = math.inf, math.nan, 1e308
 
 
 # ----------------------------------------------------------------------------------------------------
 # The table of operations
 # ----------------------------------------------------------------------------------------------------
 
-# Where operands are drawn from, in 64ths. They are odd and never drawn twice, so no operand is 0, an
-# integer or equal to another: corners (relu at 0, max of equals) keep a distance of 1/64, and are tested by hand.
+# Where operands come from, in 64ths: odd and never drawn twice. So no operand is 0, an integer or equal to
+# another; corners (relu at 0, the larger of equals) are 1/64 away, and have tests of their own.
 REAL = range(-159, 160, 2)
 NONZERO = [k for k in REAL if abs(k) > 30]
 POSITIVE = range(31, 200, 2)
 
-# The degree of the result as a polynomial, from the degrees of the operands: finite differences are exact then.
+# The degree of the result as a polynomial, from the degrees of the operands: differences are exact then.
 MAX, SUM, POLES = lambda *degrees: max(degrees), lambda *degrees: sum(degrees), "poles"
 
 
 class Operation:
-    """One row of the table; called with Values, Tensors or lists it applies the operation."""
+    """A row of the table: `call` works on Values, Tensors, lists and numbers, `plain` on numbers alone."""
 
     def __init__(self, source, plain, domains, degree=None):
         self.source, self.domains, self.degree = source, domains, degree
@@ -79,78 +83,79 @@ class Operation:
 
     def applied(self, *names):
         """The source with other names for x and y, kept inside the domain."""
-        names = [name if domain is REAL else f"(1 + {name} * {name})" for name, domain in zip(names, self.domains)]
+        names = [n if domain is REAL else f"(1 + {n} * {n})" for n, domain in zip(names, self.domains)]
         return re.sub(r"\b[xy]\b", lambda match: names["xy".index(match.group())], self.source)
 
 
-#    on Values and Tensors  the same on plain numbers                  domains             degree
+#    on Values and Tensors    the same on plain numbers                    domains            degree
 OPERATIONS = [Operation(*row) for row in [
-    ("x + y",               "x + y",                                   [REAL, REAL],       MAX),
-    ("x - y",               "x - y",                                   [REAL, REAL],       MAX),
-    ("x * y",               "x * y",                                   [REAL, REAL],       SUM),
-    ("x / y",               "x / y",                                   [REAL, NONZERO],    POLES),
-    ("x ** y",              "math.exp(y * math.log(x))",               [POSITIVE, REAL]),
-    ("-x",                  "0 - x",                                   [REAL],             MAX),
-    ("abs(x)",              "x if x > 0 else -x",                      [REAL],             MAX),
-    ("x ** 0",              "1",                                       [REAL],             MAX),
-    ("x ** 1",              "x",                                       [REAL],             MAX),
-    ("x ** 2",              "x * x",                                   [REAL],             lambda d: 2 * d),
-    ("x ** 3",              "x * x * x",                               [REAL],             lambda d: 3 * d),
-    ("x ** -1",             "1 / x",                                   [NONZERO],          POLES),
-    ("x ** -2",             "1 / (x * x)",                             [NONZERO],          POLES),
-    ("x ** 0.5",            "math.sqrt(x)",                            [POSITIVE]),
-    ("3 ** x",              "math.exp(x * math.log(3))",               [REAL]),
-    ("3 - x",               "3 - x",                                   [REAL],             MAX),
-    ("3 / x",               "3 / x",                                   [NONZERO],          POLES),
-    ("x.maximum(y)",        "x if x > y else y",                       [REAL, REAL],       MAX),
-    ("x.minimum(y)",        "x if x < y else y",                       [REAL, REAL],       MAX),
-    ("x.clip(-1, 1)",       "-1 if x < -1 else 1 if x > 1 else x",     [REAL],             MAX),
-    ("x.clip(low=1)",       "x if x > 1 else 1",                       [REAL],             MAX),
-    ("x.clip(high=1)",      "x if x < 1 else 1",                       [REAL],             MAX),
-    ("x.relu()",            "x if x > 0 else 0",                       [REAL],             MAX),
-    ("x.leaky_relu()",      "x if x > 0 else 0.01 * x",                [REAL]),
-    ("x.leaky_relu(2)",     "x if x > 0 else 2 * x",                   [REAL],             MAX),
-    ("x.exp()",             "math.e ** x",                             [REAL]),
-    ("x.log()",             "math.log(x)",                             [POSITIVE]),
-    ("x.sqrt()",            "x ** 0.5",                                [POSITIVE]),
-    ("x.sin()",             "math.sin(x)",                             [REAL]),
-    ("x.cos()",             "math.cos(x)",                             [REAL]),
-    ("x.tanh()",            "math.tanh(x)",                            [REAL]),
-    ("x.sigmoid()",         "1 / (1 + math.exp(-x))",                  [REAL]),
-    ("x.gelu()",            "x * (1 + math.erf(x / math.sqrt(2))) / 2", [REAL]),
-    ("x.silu()",            "x / (1 + math.exp(-x))",                  [REAL]),
-    ("x.softplus()",        "math.log(1 + math.exp(x))",               [REAL]),
+    ("x + y",                 "x + y",                                     [REAL, REAL],      MAX),
+    ("x - y",                 "x - y",                                     [REAL, REAL],      MAX),
+    ("x * y",                 "x * y",                                     [REAL, REAL],      SUM),
+    ("x / y",                 "x / y",                                     [REAL, NONZERO],   POLES),
+    ("x ** y",                "math.exp(y * math.log(x))",                 [POSITIVE, REAL]),
+    ("3 - x",                 "3 - x",                                     [REAL],            MAX),
+    ("3 / x",                 "3 / x",                                     [NONZERO],         POLES),
+    ("3 ** x",                "math.exp(x * math.log(3))",                 [REAL]),
+    ("-x",                    "0 - x",                                     [REAL],            MAX),
+    ("abs(x)",                "x if x > 0 else -x",                        [REAL],            MAX),
+    ("x ** 0",                "1",                                         [REAL],            MAX),
+    ("x ** 1",                "x",                                         [REAL],            MAX),
+    ("x ** 2",                "x * x",                                     [REAL],            lambda d: 2 * d),
+    ("x ** 3",                "x * x * x",                                 [REAL],            lambda d: 3 * d),
+    ("x ** -1",               "1 / x",                                     [NONZERO],         POLES),
+    ("x ** -2",               "1 / (x * x)",                               [NONZERO],         POLES),
+    ("x ** 0.5",              "math.sqrt(x)",                              [POSITIVE]),
+    ("x.maximum(y)",          "x if x > y else y",                         [REAL, REAL],      MAX),
+    ("x.minimum(y)",          "x if x < y else y",                         [REAL, REAL],      MAX),
+    ("x.clip(-1, 1)",         "-1 if x < -1 else 1 if x > 1 else x",       [REAL],            MAX),
+    ("x.clip(low=1)",         "x if x > 1 else 1",                         [REAL],            MAX),
+    ("x.clip(high=1)",        "x if x < 1 else 1",                         [REAL],            MAX),
+    ("x.relu()",              "x if x > 0 else 0",                         [REAL],            MAX),
+    ("x.leaky_relu()",        "x if x > 0 else 0.01 * x",                  [REAL]),
+    ("x.leaky_relu(2)",       "x if x > 0 else 2 * x",                     [REAL],            MAX),
+    ("x.exp()",               "math.e ** x",                               [REAL]),
+    ("x.log()",               "math.log(x)",                               [POSITIVE]),
+    ("x.sqrt()",              "x ** 0.5",                                  [POSITIVE]),
+    ("x.sin()",               "math.sin(x)",                               [REAL]),
+    ("x.cos()",               "math.cos(x)",                               [REAL]),
+    ("x.tanh()",              "math.tanh(x)",                              [REAL]),
+    ("x.sigmoid()",           "1 / (1 + math.exp(-x))",                    [REAL]),
+    ("x.gelu()",              "x * (1 + math.erf(x / math.sqrt(2))) / 2",  [REAL]),
+    ("x.silu()",              "x / (1 + math.exp(-x))",                    [REAL]),
+    ("x.softplus()",          "math.log(1 + math.exp(x))",                 [REAL]),
 ]]
 EXACT = [op for op in OPERATIONS if op.degree]
-POLYNOMIAL = [op for op in EXACT if "." not in op.source and op.degree is not POLES and "abs" not in op.source]
+POLYNOMIALS = [op for op in EXACT if op.degree is not POLES and not re.search(r"\.|abs", op.source)]
+KINDS_OF_NUMBERS = pytest.mark.parametrize("number, op", [(float, op) for op in OPERATIONS] +
+                                           [(Fraction, op) for op in EXACT], ids=lambda x: getattr(x, "__name__", str(x)))
 
-# What is tested on nested lists of Values, further down, and what is no operation at all.
-TENSOR_OPERATIONS = """sum mean max min var argmax logsumexp softmax log_softmax reshape flatten transpose permute T
-    unsqueeze squeeze broadcast_to __getitem__ __iter__ cat stack where __matmul__ __rmatmul__ linear dot
-    mse_loss hinge_loss cross_entropy binary_cross_entropy_with_logits""".split()
-REFLECTED = ["__radd__", "__rsub__", "__rmul__", "__rtruediv__", "__rpow__"]
-COMPARISONS = ["__lt__", "__le__", "__gt__", "__ge__"]
-NO_OPERATIONS = """data grad label requires_grad backward shape ndim size item tolist detach zeros ones full eye arange
-    rand randn uniform __len__ __bool__ __setitem__ __array_ufunc__ __init__ __repr__ __reduce__ __hash__
-    gradcheck elementwise no_grad clip_grad_norm save load draw_dot Node Value Tensor Module Neuron Layer MLP Linear
-    Sequential Optimizer SGD Adam AdamW""".split()
-KERNELS = """shape_of nested flat nest copied zip_map map_rows broadcast_shape expand reduce_dim permuted products matmul
-    concatenated take add_at sumprod""".split()
+# What is defined on Values further down, and what is no operation.
+OF_TENSORS = """sum mean max min var argmax logsumexp softmax log_softmax reshape flatten transpose permute T unsqueeze
+    squeeze broadcast_to __getitem__ __iter__ cat stack where __matmul__ __rmatmul__ linear dot mse_loss hinge_loss
+    cross_entropy binary_cross_entropy_with_logits""".split()
+NO_OPERATIONS = """__lt__ __le__ __gt__ __ge__ __radd__ __rsub__ __rmul__ __rtruediv__ __rpow__ data grad label
+    requires_grad backward shape ndim size item tolist detach zeros ones full eye arange rand randn uniform __len__
+    __bool__ __setitem__ __init__ __repr__ __reduce__ __hash__ __new__ __class__ __init_subclass__
+    __subclasshook__ __getstate__ __dir__ gradcheck elementwise no_grad clip_grad_norm save load draw_dot Drawing Node
+    Value Tensor Module Neuron Layer MLP Linear Sequential Optimizer SGD Adam AdamW shape_of nested flat nest copied
+    zip_map map_rows broadcast_shape expand reduce_dim permuted products matmul concatenated take add_at sumprod
+    """.split()
 
 
-def _names_in(source):
-    """The methods, functions and operators that an expression uses, by the names that Python has for them."""
+def names_in(source):
+    """The methods, functions and operators in an expression, by the names that Python has for them."""
     symbols = {ast.Add: "__add__", ast.Sub: "__sub__", ast.Mult: "__mul__", ast.Div: "__truediv__", ast.Pow: "__pow__",
                ast.USub: "__neg__"}
     for node in ast.walk(ast.parse(source)):
         yield getattr(node, "attr", None) or symbols.get(type(getattr(node, "op", None))) or getattr(node, "id", "")
 
 
-def _public_names():
+def public_names():
     for cls in Value, Tensor:
         for name in dir(cls):
             special = name.startswith("__") and getattr(cls, name) is not getattr(object, name, None)
-            if special and callable(getattr(cls, name)) or not name.startswith("_"):
+            if not name.startswith("_") or special and callable(getattr(cls, name)):
                 yield name
     for name, thing in vars(micrograd).items():
         if not name.startswith("_") and callable(thing) and getattr(thing, "__module__", "") == "micrograd":
@@ -158,46 +163,50 @@ def _public_names():
     yield from FUNCTIONS
 
 
-PUBLIC = set(_public_names())       # before any test registers operations of its own
+PUBLIC = set(public_names())        # before any test registers operations of its own
 
 
 def test_every_public_name_is_in_the_table_or_listed_as_no_operation():
-    listed = {"__abs__", *TENSOR_OPERATIONS, *REFLECTED, *COMPARISONS, *NO_OPERATIONS, *KERNELS}
-    for op in OPERATIONS:
-        listed.update(_names_in(op.source))
-    inherited = {"__new__", "__class__", "__init_subclass__", "__subclasshook__", "__getstate__", "__dir__",
-                 "__array_priority__", "__doc__"}
-    assert PUBLIC - listed - inherited == set(), "add these to OPERATIONS"
+    tested = {name for op in OPERATIONS for name in names_in(op.source)} | {"__abs__"}
+    assert PUBLIC - tested - {*OF_TENSORS, *NO_OPERATIONS} == set(), "new operations belong into OPERATIONS"
 
 
 # ----------------------------------------------------------------------------------------------------
 # Differences
 #
-# f(x + h) - f(x - h) over 2 h is exact for polynomials of degree 2, and so are longer sums for higher
-# degrees; with Fractions there is no rounding, and a gradient must agree to the last digit. Where x**3 * f(x) is
-# a polynomial, as of 1 / x, that one is differentiated. Order n is checked as the gradient of order n - 1,
-# multiplied by x: this keeps the degree and the poles, and what is constant still depends on x.
+# (f(x + h) - f(x - h)) / 2h is exact for polynomials of degree 2, and longer sums are for higher degrees: with
+# Fractions a gradient must agree to the last digit. Where f has a pole, as 1 / x, x**3 * f is a polynomial and is
+# differentiated instead. Order n is checked as the gradient of order n - 1 times x, which keeps the degree and
+# the poles, and depends on x even when that gradient is a constant.
 # ----------------------------------------------------------------------------------------------------
 
 SEEDS = st.integers(0, 10 ** 6)
 
 
-def weights(n, period):
-    """n numbers, none like its neighbours, for sums in which errors cannot cancel."""
-    return [Fraction(1 + 11 * i % period, 4) for i in range(n)]
+def draw_numbers(seed, sizes, domains, number):
+    """Lists of numbers from the domains, all different."""
+    rng, used, drawn = random.Random(seed), set(), []
+    for size, domain in zip(sizes, domains):
+        picked = rng.sample([k for k in domain if k not in used], size)
+        used.update(picked)
+        drawn.append([number(k) / 64 for k in picked])
+    return drawn
+
+
+def weights(like, period):
+    """As many numbers as like has, and of their kind, none like its neighbours: errors cannot cancel."""
+    numbers = flat(like.data)
+    kind = Fraction if all(isinstance(x, (Fraction, int)) for x in numbers) else float
+    return [kind(Fraction(1 + 11 * i % period, 4)) for i in range(len(numbers))]
 
 
 def total(node):
     """All elements in one number, each with a weight of its own."""
-    if isinstance(node, Value):
-        return node * 3
-    return (node * nest(of_kind(node, weights(node.size, 29)), node.shape)).sum()
+    return node * 3 if isinstance(node, Value) else (node * nest(weights(node, 29), node.shape)).sum()
 
 
-def of_kind(node, numbers):
-    """Fractions for what is exact, floats for what is not."""
-    exact = all(isinstance(x, (Fraction, int)) for x in flat(node.data))
-    return numbers if exact else list(map(float, numbers))
+def item(node):
+    return node.data if isinstance(node, Value) else node.item()
 
 
 def moved(x, direction, t):
@@ -205,17 +214,16 @@ def moved(x, direction, t):
 
 
 def differences(f, degree=4, h=Fraction(1, 1024)):
-    """f'(0), exact for polynomials of the degree; else as good as h**degree."""
-    n = (degree + 1) // 2
-    slope = 0
+    """f'(0) by central differences: exact for polynomials of the degree."""
+    n, slope = (degree + 1) // 2, 0
     for k in range(1, n + 1):
         c = Fraction((-1) ** (k + 1) * math.factorial(n) ** 2, k * math.factorial(n - k) * math.factorial(n + k))
         slope += c * (f(k * h) - f(-k * h)) / h
     return slope
 
 
-def differences_at_a_pole(f, x):
-    """f'(0) where x + t is the operand and (x + t)**3 * f(t) a polynomial of degree 4 or less."""
+def differences_at_pole(f, x):
+    """f'(0) where (x + t)**3 * f(t) is a polynomial of degree 4 or less."""
     return (differences(lambda t: (x + t) ** 3 * f(t)) - 3 * x ** 2 * f(0)) / x ** 3
 
 
@@ -225,168 +233,71 @@ def agrees(actual, expected, exact, tolerance=1e-6):
     return math.isclose(actual, expected, rel_tol=tolerance, abs_tol=tolerance)
 
 
-def item(node):
-    return node.data if isinstance(node, Value) else node.item()
+def of_order(n, f):
+    """One number for all elements of f, or for its derivatives of order n - 1."""
+    def slopes(*xs):
+        gradients = grad(of_order(n - 1, f)(*xs), xs, create_graph=True)
+        return sum(total(x * gradient) for x, gradient in zip(xs, gradients))
+    return slopes if n > 1 else lambda *xs: total(f(*xs))
 
 
-def check(f, inputs, degree=None, orders=3, source="", only_smooth=False):
-    """The gradients of f with respect to Values or Tensors, to the third order; exact when degree is given."""
-    def of_order(order):
-        if order == 1:
-            return lambda *xs: total(f(*xs))
-
-        def slopes(*xs):
-            gradients = grad(of_order(order - 1)(*xs), xs, create_graph=True)
-            return sum(total(x * gradient) for x, gradient in zip(xs, gradients))
-        return slopes
-
+def check(f, inputs, degree=None, orders=3, source="", smooth=True):
+    """All gradients of f, to the third order; exact when there is a degree. Not smooth: skip near corners."""
     for order in range(1, orders + 1):
-        function = of_order(order)
+        function = of_order(order, f)
         for i, (x, gradient) in enumerate(zip(inputs, grad(function(*inputs), inputs))):
-            shape, numbers = shape_of(x.data), flat(x.data)
-            assert shape_of(gradient.data) == shape, f"order {order}, input {i}: the gradient has another shape"
-            direction = of_kind(x, weights(len(numbers), 13))
-            if degree is POLES:                 # each element has a pole of its own: move only one
-                direction = [int(k == order % len(numbers)) for k in range(len(numbers))]
+            assert shape_of(gradient.data) == shape_of(x.data), f"input {i}: the gradient has another shape\n{source}"
+            direction, pole = weights(x, 13), order % len(flat(x.data))
+            if degree is POLES:                             # every element has a pole of its own: move only one
+                direction = [int(k == pole) for k in range(len(direction))]
 
             def along(t):
                 return item(function(*inputs[:i], moved(x, direction, t), *inputs[i + 1:]))
 
-            if degree is None:
-                h = 1 / 1024
-                expected = differences(along, h=h)
-                if only_smooth:
-                    assume(agrees(expected, differences(along, h=3 * h), False, 1e-7))
-            elif degree is POLES:
-                expected = differences_at_a_pole(along, numbers[order % len(numbers)])
+            if degree is POLES:
+                expected = differences_at_pole(along, flat(x.data)[pole])
             else:
-                expected = differences(along, degree)
+                expected = differences(along, degree) if degree else differences(along, h=1 / 1024)
+            assume(smooth or agrees(expected, differences(along, h=3 / 1024), False, 1e-7))
             actual = sum(map(operator.mul, flat(gradient.data), direction))
-            assert agrees(actual, expected, degree is not None), (
+            assert agrees(actual, expected, degree), (
                 f"order {order}, input {i}: the gradient is {actual}, differences give {expected}\n{source}")
 
 
+def degree_of(op, number):
+    """The degree of an operation in one of its operands; None when it is not exact."""
+    return op.degree(*[1] * len(op.domains)) if number is Fraction and callable(op.degree) else (
+        op.degree if number is Fraction else None)
+
+
 def as_function_of(call, operands, free):
-    """call as a function of some of its operands, and these; the others stay as they are."""
+    """call as a function of the free operands, and these; the others stay as they are."""
     def f(*inputs):
-        given_back = iter(inputs)
-        return call(*(next(given_back) if is_free else operand for operand, is_free in zip(operands, free)))
+        inputs = iter(inputs)
+        return call(*(next(inputs) if is_free else operand for operand, is_free in zip(operands, free)))
     return f, [operand for operand, is_free in zip(operands, free) if is_free]
 
 
-def draw_numbers(seed, sizes, domains, number):
-    """Lists of numbers from the domains, all different."""
-    rng, used, drawn = random.Random(seed), set(), []
-    for size, domain in zip(sizes, domains):
-        numbers = rng.sample([k for k in domain if k not in used], size)
-        used.update(numbers)
-        drawn.append([number(k) / 64 for k in numbers])
-    return drawn
-
-
-def is_method_of(op, operand):
-    """False for what cannot be written, such as 3.0.maximum(x)."""
-    return isinstance(operand, (Value, Tensor)) or not op.source.startswith("x.")
+def can_be_written(op, first):
+    """Not so 3.0.maximum(x)."""
+    return isinstance(first, (Value, Tensor)) or not op.source.startswith("x.")
 
 
 # ----------------------------------------------------------------------------------------------------
-# One operation on Values
+# One operation
 # ----------------------------------------------------------------------------------------------------
-
-KINDS_OF_NUMBERS = pytest.mark.parametrize("number, op", [(float, op) for op in OPERATIONS] +
-                                           [(Fraction, op) for op in EXACT], ids=str)
-
 
 @KINDS_OF_NUMBERS
 @settings(max_examples=5)
 @given(seed=SEEDS)
 def test_operation_on_values_and_numbers_to_the_third_order(number, op, seed):
     numbers = [n for n, in draw_numbers(seed, [1, 1], op.domains, number)]
-    degree = op.degree and number is Fraction and (op.degree if op.degree is POLES else op.degree(*[1] * len(numbers)))
     for free in product([True, False], repeat=len(numbers)):
         operands = [Value(n) if is_free else n for n, is_free in zip(numbers, free)]
-        if any(free) and is_method_of(op, operands[0]):
-            out = op.call(*operands)
-            assert agrees(out.data, op.plain(*numbers), number is Fraction, 1e-12)
-            check(*as_function_of(op.call, operands, free), degree or None)
+        if any(free) and can_be_written(op, operands[0]):
+            assert agrees(op.call(*operands).data, op.plain(*numbers), number is Fraction, 1e-12)
+            check(*as_function_of(op.call, operands, free), degree_of(op, number))
 
-
-@pytest.mark.parametrize("source, x, out, slope, second", [
-    ("x.relu()", 0.0, 0, 0, 0), ("x.leaky_relu()", 0.0, 0, 0.01, 0), ("abs(x)", 0.0, 0, 0, 0),
-    ("x ** 0", 0.0, 1, 0, 0), ("x ** 1", 0.0, 0, 1, 0), ("x ** 2", 0.0, 0, 0, 2), ("x ** 3", 0.0, 0, 0, 0),
-    ("x ** 0.0", 0.0, 1, 0, 0), ("x ** 1.0", 0.0, 0, 1, 0), ("x ** 2.0", -3.0, 9, -6, 2), ("x ** -1", -2.0, -.5, -.25, -.25),
-    ("x ** Value(0.0)", 0.0, 1, 0, 0), ("x ** Value(1.0)", 0.0, 0, 1, 0), ("x ** Value(2.0)", -3.0, 9, -6, 2),
-    ("0 ** x", 2.0, 0, 0, 0), ("x ** x", 1.0, 1, 1, 2), ("x.clip(0, 1)", 0.0, 0, 1, 0), ("x.clip(0, 1)", 1.0, 1, 1, 0),
-    ("x.clip(2, 1)", 0.0, 1, 0, 0), ("x.maximum(0)", 0.0, 0, .5, 0), ("x.minimum(0)", 0.0, 0, .5, 0),
-    ("x.maximum(x)", 3.0, 3, 1, 0), ("x.minimum(x)", 3.0, 3, 1, 0), ("x.sigmoid()", 0.0, .5, .25, 0),
-    ("x.softplus()", 0.0, math.log(2), .5, .25), ("x.gelu()", 0.0, 0, .5, math.sqrt(2 / math.pi)),
-    ("x.silu()", 0.0, 0, .5, .5), ("x.tanh()", 0.0, 0, 1, 0), ("x - x", 3.0, 0, 0, 0), ("x / x", 3.0, 1, 0, 0),
-])
-def test_edges(source, x, out, slope, second):
-    """Corners, bounds, the exponents 0, 1 and 2, the base 0: for both engines."""
-    for x in Value(x), Tensor(x), Tensor([[x]]):
-        source = source.replace("Value(", type(x).__name__ + "(")
-        y = eval(source, {**vars(micrograd), "x": x})
-        dx, = grad(y, x, create_graph=True)
-        assert [flat(y.data), flat(dx.data)] == [[pytest.approx(out)], [pytest.approx(slope)]]
-        again = (dx + 0 * x)                    # a constant gradient does not depend on x
-        assert flat(grad(again, x)[0].data) == [pytest.approx(second)]
-
-
-@pytest.mark.parametrize("cls", [Value, Tensor])
-def test_gradient_of_an_exponent(cls):
-    for base, slope in (2.0, 8 * math.log(2)), (0.0, 0.0):
-        exponent = cls(3.0)
-        (base ** exponent).backward()
-        assert exponent.grad == pytest.approx(slope)
-    base, exponent = cls(-2.0), cls(3.0)        # not defined for a negative base: nan, as PyTorch has it
-    (base ** exponent).backward()
-    assert base.grad == 12 and math.isnan(exponent.grad)
-
-
-@given(seed=SEEDS)
-def test_comparisons_of_values_compare_data(seed):
-    rng = random.Random(seed)
-    x, y = rng.randint(-2, 2), rng.randint(-2, 2)
-    for compare in operator.lt, operator.le, operator.gt, operator.ge:
-        assert compare(Value(x), Value(y)) is compare(Value(x), y) is compare(x, Value(y)) is compare(x, y)
-
-
-def test_equality_is_identity():
-    for cls in Value, Tensor:
-        x, y = cls(1.0), cls(1.0)
-        assert x == x and x != y and x != 1.0 and len({x, y, x}) == 2
-
-
-@given(n=st.integers(0, 5), seed=SEEDS, kinds=st.lists(st.booleans(), min_size=11, max_size=11))
-def test_dot_is_the_sum_of_products_plus_bias(n, seed, kinds):
-    numbers, = draw_numbers(seed, [2 * n + 1], [REAL], Fraction)
-    operands = [Value(x) if is_free else x for x, is_free in zip(numbers, kinds)]
-    expected = sum(map(operator.mul, numbers[:n], numbers[n:2 * n])) + numbers[-1]
-    call = lambda *xs: dot(xs[:n], xs[n:2 * n], xs[-1])  # noqa: E731
-    assert agrees(call(*operands).data, expected, True)
-    f, inputs = as_function_of(call, operands, kinds)
-    if inputs:
-        check(f, inputs, 2)
-
-
-def test_dot_of_the_same_value_many_times_counts_it_many_times():
-    x = Value(Fraction(3))
-    check(lambda x: dot([x, x, 2], [x, 5, x], x), [x], 2)
-    dot([x, x, 2], [x, 5, x], x).backward()
-    assert x.grad == 2 * 3 + 5 + 2 + 1
-
-
-def test_functions_take_plain_numbers_too():
-    for name, function in FUNCTIONS.items():
-        assert function(0.75) == getattr(Value(0.75), name)().data == getattr(Tensor(0.75), name)().item()
-        assert function.__name__ == name and function.__doc__
-    assert micrograd.tanh is FUNCTIONS["tanh"]
-
-
-# ----------------------------------------------------------------------------------------------------
-# One operation on Tensors
-# ----------------------------------------------------------------------------------------------------
 
 def indices(shape):
     return list(product(*map(range, shape)))
@@ -400,7 +311,7 @@ def at(data, index):
 
 
 def broadcast(shapes):
-    """NumPy's rule: align at the end, then the larger size wins."""
+    """NumPy's rule: align at the end; sizes are equal or 1."""
     return tuple(map(max, zip_longest(*map(reversed, shapes), fillvalue=1)))[::-1]
 
 
@@ -414,18 +325,11 @@ def shapes_that_broadcast(draw, n, shapes=SHAPES):
             for _ in range(n)]
 
 
-def to_tuples(data):
-    return tuple(map(to_tuples, data)) if isinstance(data, list) else data
-
-
 class Array:
-    """Like an array of NumPy: anything with .tolist() is taken, and operators are left to us."""
+    """What NumPy's arrays are to us: they have .tolist(), and leave operators to those who ask for it."""
 
     def __init__(self, data):
-        self.data = data
-
-    def tolist(self):
-        return self.data
+        self.tolist = lambda: data
 
     def _operator(self, other):
         assert type(other).__array_ufunc__ is None, "NumPy would make an array of objects"
@@ -434,46 +338,89 @@ class Array:
     __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = __matmul__ = __lt__ = __le__ = __gt__ = __ge__ = _operator
 
 
-# What may stand in the place of an operand, beside a Tensor that requires a gradient.
-CONSTANTS = [lambda data: Tensor(data, requires_grad=False), list, to_tuples, Array]
-OPERANDS = st.tuples(st.lists(st.sampled_from([Tensor, Tensor] + CONSTANTS), min_size=3, max_size=3), st.integers(0, 2))
+def to_tuples(data):
+    return tuple(map(to_tuples, data)) if isinstance(data, list) else data
+
+
+# What may stand in the place of an operand; one of them, the last number says which, is a Tensor.
+CONSTANTS = [lambda data: Tensor(data, requires_grad=False), lambda data: data, to_tuples, Array]
+KINDS = st.tuples(st.lists(st.sampled_from([Tensor, Tensor] + CONSTANTS), min_size=3, max_size=3), st.integers(0, 2))
 
 
 def make_operands(kinds, shapes, numbers):
-    """Tensors and constants of the kinds, one at least a Tensor, and which of them are to be differentiated."""
+    """Tensors and constants, and which of them are to be differentiated."""
     kinds, sure = kinds
-    kinds = [Tensor if i == sure % len(shapes) else kind for i, kind in enumerate(kinds)]
-    nested = [nest(x, shape) for x, shape in zip(numbers, shapes)]
-    operands = [data if kind is list or shape_of(data) == () and kind is to_tuples else kind(data)
-                for kind, data in zip(kinds, nested)]
-    return operands, [kind is Tensor for kind in kinds[:len(nested)]]
+    kinds = [Tensor if i == sure % len(shapes) else kind for i, kind in zip(range(len(shapes)), kinds)]
+    return [kind(nest(x, shape)) for kind, x, shape in zip(kinds, numbers, shapes)], [k is Tensor for k in kinds]
 
 
 @KINDS_OF_NUMBERS
-@given(shapes=shapes_that_broadcast(2), kinds=OPERANDS, seed=SEEDS)
+@given(shapes=shapes_that_broadcast(2), kinds=KINDS, seed=SEEDS)
 def test_operation_on_tensors_under_broadcasting_to_the_third_order(number, op, shapes, kinds, seed):
     shapes = shapes[:len(op.domains)]
     numbers = draw_numbers(seed, map(math.prod, shapes), op.domains, number)
     operands, free = make_operands(kinds, shapes, numbers)
-    assume(is_method_of(op, operands[0]))
+    assume(can_be_written(op, operands[0]))
     out, data = op.call(*operands), [nest(x, shape) for x, shape in zip(numbers, shapes)]
     assert out.shape == broadcast(shapes)
     for index in indices(out.shape):
         assert agrees(at(out.data, index), op.plain(*(at(x, index) for x in data)), number is Fraction, 1e-12)
-    degree = op.degree and number is Fraction and (op.degree if op.degree is POLES else op.degree(*[1] * len(shapes)))
-    check(*as_function_of(op.call, operands, free), degree or None)
+    check(*as_function_of(op.call, operands, free), degree_of(op, number))
 
 
-@given(shapes=shapes_that_broadcast(2), kinds=OPERANDS, seed=SEEDS)
-def test_comparisons_of_tensors_give_a_constant_tensor_of_0_and_1(shapes, kinds, seed):
-    rng = random.Random(seed)
-    numbers = [[rng.randint(-1, 1) for _ in range(math.prod(shape))] for shape in shapes]
-    x, y = make_operands(kinds, shapes, numbers)[0]
+@given(shapes=shapes_that_broadcast(2), kinds=KINDS, seed=SEEDS)
+def test_comparisons_compare_data(shapes, kinds, seed):
+    """Of Tensors they give a constant Tensor of 0.0 and 1.0, of Values a bool; == is identity."""
+    numbers = [random.Random(seed + i).choices([-1, 0, 1], k=math.prod(shape)) for i, shape in enumerate(shapes)]
+    (x, y), _ = make_operands(kinds, shapes, numbers)
     p, q = (nest(n, shape) for n, shape in zip(numbers, shapes))
     for compare in operator.lt, operator.le, operator.gt, operator.ge:
-        out = compare(x, y)
-        assert out.shape == broadcast(shapes) and not out.requires_grad and type(flat(out.data)[0]) is float
+        out, a, b = compare(x, y), numbers[0][0], numbers[1][0]
+        assert out.shape == broadcast(shapes) and not out.requires_grad
         assert all(at(out.data, i) == compare(at(p, i), at(q, i)) for i in indices(out.shape))
+        assert type(flat(out.data)[0]) is float
+        assert compare(Value(a), Value(b)) is compare(Value(a), b) is compare(a, Value(b)) is compare(a, b)
+    assert x == x and x != Tensor(p) and Value(1) != 1 and len({x, Value(1), Value(1)}) == 3
+
+
+@given(n=st.integers(0, 5), seed=SEEDS, kinds=st.lists(st.booleans(), min_size=11, max_size=11), twice=st.booleans())
+def test_dot_is_the_sum_of_products_plus_bias(n, seed, kinds, twice):
+    numbers, = draw_numbers(seed, [2 * n + 1], [REAL], Fraction)
+    operands, kinds = [Value(x) if is_free else x for x, is_free in zip(numbers, kinds)], kinds[:2 * n + 1]
+    f, inputs = as_function_of(lambda *xs: dot(xs[:n], xs[n:2 * n], xs[-1]) * dot(xs, xs) ** twice, operands, kinds)
+    assert dot(operands[:n], operands[n:2 * n], operands[-1]).data == (
+        sum(map(operator.mul, numbers[:n], numbers[n:2 * n])) + numbers[-1])
+    if inputs:
+        check(f, inputs, 4)
+
+
+@pytest.mark.parametrize("source, x, out, slope, second", [
+    ("x.relu()", 0.0, 0, 0, 0), ("x.leaky_relu()", 0.0, 0, 0.01, 0), ("abs(x)", 0.0, 0, 0, 0),
+    ("x ** 0", 0.0, 1, 0, 0), ("x ** 1", 0.0, 0, 1, 0), ("x ** 2", 0.0, 0, 0, 2), ("x ** 3", 0.0, 0, 0, 0),
+    ("x ** 0.0", 0.0, 1, 0, 0), ("x ** 1.0", 0.0, 0, 1, 0), ("x ** 2.0", -3.0, 9, -6, 2), ("x ** 0", -3.0, 1, 0, 0),
+    ("x ** Value(0.0)", 0.0, 1, 0, 0), ("x ** Value(1.0)", 0.0, 0, 1, 0), ("x ** Value(2.0)", -3.0, 9, -6, 2),
+    ("0 ** x", 2.0, 0, 0, 0), ("x ** x", 1.0, 1, 1, 2), ("x.clip(0, 1)", 0.0, 0, 1, 0), ("x.clip(0, 1)", 1.0, 1, 1, 0),
+    ("x.clip(2, 1)", 0.0, 1, 0, 0), ("x.maximum(0)", 0.0, 0, .5, 0), ("x.minimum(0)", 0.0, 0, .5, 0),
+    ("x.maximum(x)", 3.0, 3, 1, 0), ("x.minimum(x)", 3.0, 3, 1, 0), ("x.sigmoid()", 0.0, .5, .25, 0),
+    ("x.softplus()", 0.0, math.log(2), .5, .25), ("x.gelu()", 0.0, 0, .5, math.sqrt(2 / math.pi)),
+    ("x.silu()", 0.0, 0, .5, .5), ("x.tanh()", 0.0, 0, 1, 0), ("x - x", 3.0, 0, 0, 0), ("x / x", 3.0, 1, 0, 0),
+])
+def test_edges(source, x, out, slope, second):
+    """Corners, bounds, ties; the exponents 0, 1 and 2; the base 0."""
+    for x in Value(x), Tensor(x), Tensor([[x]]):
+        y = eval(source.replace("Value", type(x).__name__), {**vars(micrograd), "x": x})
+        dx, = grad(y, x, create_graph=True)
+        ddx, = grad(dx + 0 * x, x)              # a constant gradient alone does not depend on x
+        assert [flat(n.data) for n in (y, dx, ddx)] == [[pytest.approx(n, abs=1e-15)] for n in (out, slope, second)]
+
+
+@BOTH
+def test_gradient_of_an_exponent(cls):
+    """x**y * log(x); 0 at x = 0, and nan for x < 0, as PyTorch has it. That of the base is right all the same."""
+    for base, y, base_slope, slope in (2., 3., 12, 8 * math.log(2)), (0., 3., 0, 0), (-2., 3., 12, nan):
+        x, y = cls(base), cls(y)
+        (x ** y).backward()
+        assert [x.grad, y.grad] == pytest.approx([base_slope, slope], nan_ok=True)
 
 
 def test_ties_share_the_gradient_equally():
@@ -486,24 +433,39 @@ def test_ties_share_the_gradient_equally():
     assert [g.data for g in grad(x.minimum(y), [x, y])] == [[[.5, .5, 1], [.5, 0, 1]], [1, 1.5, 0]]
 
 
+def test_functions_take_plain_numbers_too():
+    for name, function in FUNCTIONS.items():
+        assert function(0.75) == getattr(Value(0.75), name)().data == getattr(Tensor(0.75), name)().item()
+        assert function.__name__ == name and function.__doc__
+    assert micrograd.tanh is FUNCTIONS["tanh"]
+
+
 # ----------------------------------------------------------------------------------------------------
-# Operations that only Tensors have: each is defined here on Values, one for every index
+# Only Tensors: each operation is defined index by index on Values
 #
-# A case is source code, the shapes of x, y, z, the result as a dict from index to Value (of dicts for x, y, z),
-# and the degree of the result. Value is known to be right by now; so is Tensor when it gives the same numbers
-# and gradients, without any tolerance where there are Fractions. Differences are taken all the same.
+# A case is source code, the shapes of x, y, z, the result as a dict from index to Value (from such dicts for x, y
+# and z), and its degree. Numbers and gradients must be those of the Values, without tolerance for Fractions;
+# differences are taken all the same.
 # ----------------------------------------------------------------------------------------------------
 
+def kept(index, axes, keepdim):
+    return tuple(0 if axis in axes else i for axis, i in enumerate(index) if keepdim or axis not in axes)
+
+
 def grouped(x, axes, keepdim):
-    """The elements of x that share an index when the axes are left out (or 0)."""
+    """The elements that share an index when the axes are left out, or kept with size 1."""
     groups = {}
     for index, element in x.items():
-        kept = [0 if i in axes else n for i, n in enumerate(index) if keepdim or i not in axes]
-        groups.setdefault(tuple(kept), []).append(element)
+        groups.setdefault(kept(index, axes, keepdim), []).append(element)
     return groups
 
 
-def an_axis(draw, ndim):
+def own(index, shape):
+    """The index of the element that broadcasting puts at index."""
+    return tuple(0 if n == 1 else i for i, n in zip(index[len(index) - len(shape):], shape))
+
+
+def a_dim(draw, ndim):
     return draw(st.integers(-ndim, ndim - 1)) if ndim else draw(st.sampled_from([0, -1]))
 
 
@@ -517,258 +479,205 @@ REDUCTIONS = {"sum": (sum, 1), "mean": (mean, 1), "max": (max, 1), "min": (min, 
 
 
 @st.composite
-def a_reduction(draw):
-    shape, keepdim, (name, (f, degree)) = draw(SHAPES), draw(st.booleans()), draw(st.sampled_from([*REDUCTIONS.items()]))
-    ndim = len(shape)
-    dim = draw(st.none() | st.integers(-ndim, ndim - 1) | st.lists(st.integers(0, ndim - 1), unique=True, min_size=1)
-               .map(lambda dims: tuple(d - ndim * (d % 2) for d in dims)) if ndim else st.sampled_from([None, 0, -1]))
-    axes = {d % ndim for d in (range(ndim) if dim is None else [dim] if isinstance(dim, int) else dim)} if ndim else {}
+def reductions(draw):
+    shape, keepdim, name = draw(SHAPES), draw(st.booleans()), draw(st.sampled_from(sorted(REDUCTIONS)))
+    n, (f, degree) = len(shape), REDUCTIONS[name]
+    several = st.lists(st.integers(0, n - 1), unique=True, min_size=1).map(lambda ds: tuple(d - n * (d % 2) for d in ds))
+    dim = draw(st.none() | st.integers(-n, n - 1) | several if n else st.sampled_from([None, 0, -1]))
+    axes = {d % n for d in (range(n) if dim is None else [dim] if isinstance(dim, int) else dim)} if n else {}
     assume(name != "var" or math.prod(shape[d] for d in axes) > 1)
     return (f"x.{name}({dim}, keepdim={keepdim})", [shape],
             lambda x: {index: f(group) for index, group in grouped(x, axes, keepdim).items()}, degree)
 
 
 @st.composite
-def a_softmax(draw):
+def softmaxes(draw):
     shape, name = draw(SHAPES), draw(st.sampled_from(["softmax", "log_softmax"]))
-    dim = an_axis(draw, len(shape))
+    dim = a_dim(draw, len(shape))
+    axes = {dim % len(shape)} if shape else {}
 
     def define(x):
-        groups = grouped(x, {dim % max(len(shape), 1)}, True)
-        sums = {index: sum(e.exp() for e in group) for index, group in groups.items()}
-        y = {i: e.exp() / next(s for index, s in sums.items() if at_index(i, index)) for i, e in x.items()}
+        sums = {i: sum(e.exp() for e in group) for i, group in grouped(x, axes, True).items()}
+        y = {i: e.exp() / sums[kept(i, axes, True)] for i, e in x.items()}
         return y if name == "softmax" else {i: e.log() for i, e in y.items()}
-
-    def at_index(i, kept):
-        return all(n == k or axis == dim % len(shape) for axis, (n, k) in enumerate(zip(i, kept)))
     return f"x.{name}({dim})", [shape], define, None
 
 
 @st.composite
-def a_reordering(draw):
+def reorderings(draw):
     shape = draw(SHAPES)
-    order = draw(st.permutations(range(len(shape))))
-    a, b = an_axis(draw, len(shape)), an_axis(draw, len(shape))
-    swapped = list(range(len(shape)))
-    if shape:
+    n, order = len(shape), draw(st.permutations(range(len(shape))))
+    a, b, swapped = a_dim(draw, n), a_dim(draw, n), list(range(n))
+    if n:
         swapped[a], swapped[b] = swapped[b], swapped[a]
-    signed = [d - len(shape) * (d % 2) for d in order]
+    signed = [d - n * (d % 2) for d in order]
     source, order = draw(st.sampled_from([
         (f"x.permute({', '.join(map(str, signed))})", order), (f"x.permute({signed})", order),
-        (f"x.transpose({a}, {b})", swapped), ("x.T", list(range(len(shape)))[::-1])]))
+        (f"x.transpose({a}, {b})", swapped), ("x.T", range(n)[::-1])]))
     return source, [shape], lambda x: {tuple(i[d] for d in order): e for i, e in x.items()}, 1
 
 
 @st.composite
-def a_new_shape(draw):
+def new_shapes(draw):
     """The elements stay in their order."""
     shape = draw(SHAPES)
-    ndim, size = len(shape), math.prod(shape)
-    p = draw(st.sampled_from([n for n in range(1, size + 1) if size % n == 0]))
-    at, start = draw(st.integers(0, ndim)), draw(st.integers(0, max(ndim - 1, 0)))
-    end = draw(st.integers(start, max(ndim - 1, 0)))
-    one = an_axis(draw, ndim)
+    n, size, one = len(shape), math.prod(shape), a_dim(draw, len(shape))
+    p, k = draw(st.sampled_from([d for d in range(1, size + 1) if size % d == 0])), draw(st.integers(0, n))
+    start = draw(st.integers(0, max(n - 1, 0)))
+    end = draw(st.integers(start, max(n - 1, 0)))
+    without = tuple(s for d, s in enumerate(shape) if s > 1 or d != one % n)
     source, new = draw(st.sampled_from([
         (f"x.reshape({p}, {size // p})", (p, size // p)), (f"x.reshape(({p}, -1, 1))", (p, size // p, 1)),
         ("x.reshape(-1)", (size,)), ("x.flatten()", (size,)),
-        (f"x.flatten({start}, {end - ndim})", shape[:start] + (math.prod(shape[start:end + 1]),) + shape[end + 1:]),
-        (f"x.unsqueeze({at})", shape[:at] + (1,) + shape[at:]),
-        (f"x.unsqueeze({at - ndim - 1})", shape[:at] + (1,) + shape[at:]),
-        ("x.squeeze()", tuple(n for n in shape if n > 1)),
-        (f"x.squeeze({one})", tuple(n for d, n in enumerate(shape) if n > 1 or d != one % ndim)),
-        (f"x.squeeze(({one},))", tuple(n for d, n in enumerate(shape) if n > 1 or d != one % ndim))]))
+        (f"x.flatten({start}, {end - n})", shape[:start] + (math.prod(shape[start:end + 1]),) + shape[end + 1:]),
+        (f"x.unsqueeze({k})", shape[:k] + (1,) + shape[k:]), (f"x.unsqueeze({k - n - 1})", shape[:k] + (1,) + shape[k:]),
+        ("x.squeeze()", tuple(s for s in shape if s > 1)), (f"x.squeeze({one})", without), (f"x.squeeze(({one},))", without),
+    ]))
     return source, [shape], lambda x: dict(zip(indices(new), x.values())), 1
 
 
 @st.composite
-def a_broadcast(draw):
+def repetitions(draw):
     target = draw(SHAPES)
     shape, = draw(shapes_that_broadcast(1, st.just(target)))
-    arguments = draw(st.sampled_from([target, (target,)]))
-    return (f"x.broadcast_to({', '.join(map(str, arguments))})", [shape],
-            lambda x: {i: x[to_own(i, shape)] for i in indices(target)}, 1)
-
-
-def to_own(index, shape):
-    """The index of the element that broadcasting puts at index."""
-    return tuple(0 if n == 1 else i for i, n in zip(index[len(index) - len(shape):], shape))
+    arguments = ", ".join(map(str, draw(st.sampled_from([target, (target,)]))))
+    return f"x.broadcast_to({arguments})", [shape], lambda x: {i: x[own(i, shape)] for i in indices(target)}, 1
 
 
 @st.composite
-def an_index(draw):
-    """Ints, slices, ..., None and one list of ints, at all places; or several lists that are paired."""
+def index_forms(draw):
+    """Ints, slices, ..., None and one (nested) list of ints, anywhere; or several lists that are paired."""
     shape = draw(SHAPES)
-    ndim = len(shape)
-    if ndim > 1 and draw(st.integers(0, 3)) == 0:
-        n = draw(st.integers(1, 3))
-        picks = [draw(st.lists(st.integers(-size, size - 1), min_size=n, max_size=n)) for size in shape]
-        picks = tuple(picks[:draw(st.integers(2, ndim))])
-        return f"x[{picks}]", [shape], lambda x: {
-            (k,) + rest: x[tuple(p[k] % size for p, size in zip(picks, shape)) + rest]
-            for k in range(n) for rest in indices(shape[len(picks):])}, 1
-    one_list = draw(st.booleans())
-    items = []
-    for d, size in enumerate(shape):
-        ints = st.integers(-size, size - 1)
-        lists = st.lists(ints, min_size=1, max_size=3)
-        lists = lists | lists.map(lambda row: [row, row[::-1]])
-        items.append(draw(lists if one_list and d == ndim // 2 else ints if not one_list and draw(st.booleans()) else
-                          st.slices(size).filter(lambda s, size=size: range(size)[s])))
-    a = draw(st.integers(0, ndim))
-    b = draw(st.integers(a, ndim))
-    full = slice(None)
-    written, meant = draw(st.sampled_from([(items, items), (items[:a], items[:a] + [full] * (ndim - a)),
-                                           (items[:a] + [...] + items[b:], items[:a] + [full] * (b - a) + items[b:])]))
-    places = sorted(draw(st.lists(st.integers(0, len(written)), max_size=2)), reverse=True)
-    written, meant = list(written), list(meant)
-    for place in places:
-        back = len(written) - place
-        if ... not in written or written.index(...) >= place:
-            meant.insert(place, None)
-        else:
-            meant.insert(len(meant) - back, None)
-        written.insert(place, None)
+    n, full = len(shape), slice(None)
+    if n > 1 and draw(st.integers(0, 3)) == 0:
+        k, picks = draw(st.integers(1, 3)), []
+        for size in shape[:draw(st.integers(2, n))]:
+            picks.append(draw(st.lists(st.integers(-size, size - 1), min_size=k, max_size=k)))
+        return f"x[{tuple(picks)}]", [shape], lambda x: {
+            (j,) + rest: x[tuple(p[j] % size for p, size in zip(picks, shape)) + rest]
+            for j in range(k) for rest in indices(shape[len(picks):])}, 1
+    list_at, cuts = draw(st.integers(-n, n)), sorted(draw(st.tuples(st.integers(0, n), st.integers(0, n))))
+
+    def some(dims):
+        for d in dims:
+            ints = st.integers(-shape[d], shape[d] - 1)
+            lists = st.lists(ints, min_size=1, max_size=3)
+            slices = st.slices(shape[d]).filter(lambda s: range(shape[d])[s])
+            yield from draw(st.sampled_from([[], [], [None]]))
+            yield draw(lists | lists.map(lambda row: [row, row[::-1]]) if d == list_at else
+                       slices if list_at >= 0 else ints | slices)      # an int beside a list is another matter
+    front, middle, back = list(some(range(cuts[0]))), [full] * (cuts[1] - cuts[0]), list(some(range(cuts[1], n)))
+    written = draw(st.sampled_from([front + [...] + back, front + middle + back, front if cuts[1] == n else [...]]))
+    meant = [full] * n if written == [...] else front + middle + back
     index = written[0] if len(written) == 1 and draw(st.booleans()) else tuple(written)
-    return f"x[{index!r}]", [shape], lambda x: {
-        new: x[old] for new, old in places_of(meant, shape)}, 1
+    return f"x[{index!r}]", [shape], lambda x: {new: x[old] for new, old in places(meant, shape)}, 1
 
 
-def places_of(items, shape):
-    """(index in the result, index in x) for a full index."""
+def places(items, shape):
+    """(index in the result, index in x) of all that a full index picks."""
     sizes, choices = iter(shape), []
     for it in items:
         size = 1 if it is None else next(sizes)
-        if it is None:
-            choices.append([((0,), ())])
-        elif isinstance(it, int):
-            choices.append([((), (it % size,))])
-        elif isinstance(it, slice):
-            choices.append([((k,), (n,)) for k, n in enumerate(range(size)[it])])
-        else:
-            choices.append([(k, (at(it, k) % size,)) for k in indices(shape_of(it))])
+        choices.append([((0,), ())] if it is None else [((), (it % size,))] if isinstance(it, int) else
+                       [((k,), (i,)) for k, i in enumerate(range(size)[it])] if isinstance(it, slice) else
+                       [(k, (at(it, k) % size,)) for k in indices(shape_of(it))])
     for parts in product(*choices):
         yield sum((new for new, _ in parts), ()), sum((old for _, old in parts), ())
 
 
 @st.composite
-def a_joining(draw):
-    shape, n = draw(SHAPES), draw(st.integers(1, 3))
-    if draw(st.booleans()):
-        dim = draw(st.integers(-len(shape) - 1, len(shape)))
-        axis = dim % (len(shape) + 1)
-        return (f"stack([{', '.join('xyz'[:n])}], {dim})", [shape] * n,
-                lambda *parts: {i[:axis] + (k,) + i[axis:]: e for k, part in enumerate(parts) for i, e in part.items()}, 1)
-    assume(shape)
-    dim = draw(st.integers(-len(shape), len(shape) - 1))
-    axis = dim % len(shape)
-    shapes = [shape[:axis] + (draw(st.integers(1, 3)),) + shape[axis + 1:] for _ in range(n)]
+def joinings(draw):
+    shape, n, name = draw(SHAPES.filter(len)), draw(st.integers(1, 3)), draw(st.sampled_from(["cat", "stack"]))
+    dims = len(shape) + (name == "stack")
+    dim = draw(st.integers(-dims, dims - 1))
+    d, shapes = dim % dims, [shape] * n
+    if name == "cat":
+        shapes = [shape[:d] + (draw(st.integers(1, 3)),) + shape[d + 1:] for _ in range(n)]
 
     def define(*parts):
         joined, start = {}, 0
-        for part, own in zip(parts, shapes):
-            joined.update({i[:axis] + (start + i[axis],) + i[axis + 1:]: e for i, e in part.items()})
-            start += own[axis]
+        for part, size in zip(parts, [s[d:d + 1] for s in shapes]):
+            joined.update({i[:d] + ((start,) + i[d:] if name == "stack" else (start + i[d],) + i[d + 1:]): e
+                           for i, e in part.items()})
+            start += 1 if name == "stack" else size[0]
         return joined
-    return f"cat([{', '.join('xyz'[:n])}], {dim})", shapes, define, 1
+    return f"{name}([{', '.join('xyz'[:n])}], {dim})", shapes, define, 1
 
 
 @st.composite
-def a_choice(draw):
-    shapes = draw(shapes_that_broadcast(3))
-    condition = nest(draw(st.lists(st.integers(0, 1), min_size=24, max_size=24))[:math.prod(shapes[2])], shapes[2])
-    return (f"where({condition}, x, y)", shapes[:2], lambda x, y: {
-        i: x[to_own(i, shapes[0])] if at(condition, i) else y[to_own(i, shapes[1])] for i in indices(broadcast(shapes))}, 1)
+def choices(draw):
+    shapes, bits = draw(shapes_that_broadcast(3)), draw(st.lists(st.integers(0, 1), min_size=24, max_size=24))
+    condition = nest(bits[:math.prod(shapes[2])], shapes[2])
+    return f"where({condition}, x, y)", shapes[:2], lambda x, y: {
+        i: x[own(i, shapes[0])] if at(condition, i) else y[own(i, shapes[1])] for i in indices(broadcast(shapes))}, 1
 
 
 @st.composite
-def a_matrix_product(draw):
+def matrix_products(draw):
     n, k, m = (draw(st.integers(1, 3)) for _ in "nkm")
-    batches = draw(shapes_that_broadcast(2, st.lists(st.integers(1, 2), max_size=2).map(tuple)))
-    x, y = draw(st.sampled_from([(batches[0] + (n, k), batches[1] + (k, m)), ((k,), batches[1] + (k, m)),
-                                 (batches[0] + (n, k), (k,)), ((k,), (k,))]))
-    rows, columns = x[-2:-1], y[-1:] if len(y) > 1 else ()
-    batch = broadcast([x[:-2], y[:-2]])
+    p, q = draw(shapes_that_broadcast(2, st.lists(st.integers(1, 2), max_size=2).map(tuple)))
+    x, y = draw(st.sampled_from([(p + (n, k), q + (k, m)), ((k,), q + (k, m)), (p + (n, k), (k,)), ((k,), (k,))]))
+    lead, rows, columns = broadcast([x[:-2], y[:-2]]), x[-2:-1], y[-1:] if len(y) > 1 else ()
 
-    def element(p, q, i):
-        row, column = i[len(batch):len(batch) + len(rows)], i[len(i) - len(columns):]
-        lead = i[:len(batch)]
-        return sum(p[to_own(lead, x[:-2]) + row + (j,)] * q[to_own(lead, y[:-2]) + (j,) + column] for j in range(k))
-    return "x @ y", [x, y], lambda p, q: {i: element(p, q, i) for i in indices(batch + rows + columns)}, 2
+    def define(x_, y_):
+        return {i + r + c: sum(x_[own(i, x[:-2]) + r + (j,)] * y_[own(i, y[:-2]) + (j,) + c] for j in range(k))
+                for i in indices(lead) for r in indices(rows) for c in indices(columns)}
+    return "x @ y", [x, y], define, 2
 
 
 @st.composite
-def a_linear_layer(draw):
-    nin, nout, lead = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(SHAPES)[:3]
-    with_bias = draw(st.booleans())
-    return (f"linear(x, y{', z' * with_bias})", [lead + (nin,), (nout, nin), (nout,)][:2 + with_bias],
+def linear_layers(draw):
+    nin, nout, lead, bias = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(SHAPES)[:3], draw(st.booleans())
+    return (f"linear(x, y{', z' * bias})", [lead + (nin,), (nout, nin), (nout,)][:2 + bias],
             lambda x, w, b=None: {i: sum((x[i[:-1] + (j,)] * w[i[-1], j] for j in range(nin)), b[i[-1:]] if b else 0)
                                   for i in indices(lead + (nout,))}, 2)
 
 
-def agrees_with_values(call, operands, free, define, exact):
-    """The same numbers and the same gradients as Values, index by index."""
-    out = call(*operands)
-    leaves = [x if isinstance(x, Tensor) else Tensor(x) for x in operands]
-    values = [dict(zip(indices(x.shape), map(Value, flat(x.data)))) for x in leaves]
+@pytest.mark.parametrize("cases", [reductions, softmaxes, reorderings, new_shapes, repetitions, index_forms, joinings,
+                                   choices, matrix_products, linear_layers], ids=lambda cases: cases.__name__)
+@MORE
+@given(data=st.data(), kinds=KINDS, seed=SEEDS)
+def test_tensor_operation_is_its_definition_on_values_to_the_third_order(cases, data, kinds, seed):
+    source, shapes, define, degree = data.draw(cases())
+    call = eval("lambda x, y=None, z=None: " + source, dict(vars(micrograd)))
+    numbers = draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, Fraction if degree else float)
+    anything = cases in (joinings, choices, matrix_products)
+    operands, free = make_operands(kinds if anything else ([Tensor] * 3, 0), shapes, numbers)
+
+    out, values = call(*operands), [dict(zip(indices(s), map(Value, x))) for s, x in zip(shapes, numbers)]
     expected = define(*values)
-    assert sorted(expected) == indices(out.shape)
-    assert all(agrees(at(out.data, i), expected[i].data, exact, 1e-12) for i in expected)
-    gradient = of_kind(leaves[0], weights(out.size, 31))
+    assert sorted(expected) == indices(out.shape), "the result has another shape"
+    assert all(agrees(at(out.data, i), expected[i].data, degree, 1e-12) for i in expected)
+    gradient = weights(out, 31)
     out.backward(nest(gradient, out.shape))
     sum(w * expected[i] for w, i in zip(gradient, indices(out.shape))).backward()
     for x, elements, is_free in zip(operands, values, free):
-        assert not isinstance(x, Tensor) or is_free or x.grad is None, "a constant has no gradient"
-        if is_free:
-            assert shape_of(x.grad) == x.shape
-            for i, element in elements.items():
-                assert agrees(at(x.grad, i), Fraction(element.grad) if exact else element.grad, exact, 1e-11), (
-                    f"element {i}: the gradient is {at(x.grad, i)}, of Values {element.grad}")
-
-
-@pytest.mark.parametrize("cases", [a_reduction, a_softmax, a_reordering, a_new_shape, a_broadcast, an_index, a_joining,
-                                   a_choice, a_matrix_product, a_linear_layer], ids=lambda f: f.__name__)
-@settings(max_examples=4 * settings().max_examples)
-@given(data=st.data(), kinds=OPERANDS, seed=SEEDS)
-def test_tensor_operation_is_its_definition_on_values_to_the_third_order(cases, data, kinds, seed):
-    source, shapes, define, degree = data.draw(cases())
-    number = float if degree is None else Fraction
-    numbers = draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, number)
-    any_operand = any(name in source for name in ("cat", "stack", "where", "@"))
-    operands, free = make_operands(kinds if any_operand else ([Tensor] * 3, 0), shapes, numbers)
-    call = eval("lambda x, y=None, z=None: " + source, dict(vars(micrograd)))
-    agrees_with_values(call, operands, free, define, number is Fraction)
+        assert is_free or not isinstance(x, Tensor) or x.grad is None, "a constant has no gradient"
+        for i, element in elements.items() if is_free else ():
+            assert agrees(at(x.grad, i), Fraction(element.grad) if degree else element.grad, degree, 1e-11), (
+                f"{source}, element {i}: the gradient is {at(x.grad, i)}, of Values {element.grad}")
     check(*as_function_of(call, operands, free), degree, source=source)
 
 
 # ----------------------------------------------------------------------------------------------------
 # Many operations: random graphs
 #
-# Hypothesis writes programs; any result may be used any number of times. It shrinks what fails to the smallest
-# program, and the message is that program: paste it to see.
+# Hypothesis writes programs in which any result may be used any number of times. What fails is shrunk to the
+# smallest program, and the message is that program: paste it to see.
 # ----------------------------------------------------------------------------------------------------
 
-# Operations that leave the shapes of a (2, 3), b (3) and c (2, 1) such that they still broadcast.
-TENSOR_STEPS = [Operation(*row) for row in [
-    ("x.sum(-1, keepdim=True)",                     "None", [REAL],         MAX),
-    ("x.mean()",                                    "None", [REAL],         MAX),
-    ("x.T.T",                                       "None", [REAL],         MAX),
-    ("x[..., None].squeeze(-1)",                    "None", [REAL],         MAX),
-    ("x.flatten() @ x.reshape(-1)",                 "None", [REAL],         lambda d: 2 * d),
-    ("x.broadcast_to(2, 3).var(0)",                 "None", [REAL],         lambda d: 2 * d),
-    ("x.broadcast_to(2, 3)[[1, 1, 0]].sum(0)",      "None", [REAL],         MAX),
-    ("stack([x, 2 * x], -1)[..., [1, 0, 1]].sum(-1)", "None", [REAL],       MAX),
-    ("where([[1, 0, 1]], x, y)",                    "None", [REAL, REAL],   MAX),
-    ("cat([x.flatten(), y.flatten()]).sum()",       "None", [REAL, REAL],   MAX),
-    ("linear(x.broadcast_to(2, 3), y.broadcast_to(2, 3)).sum()", "None", [REAL, REAL], SUM),
-    ("x.softmax(-1)",                               "None", [REAL]),
-    ("x.log_softmax(0)",                            "None", [REAL]),
-    ("x.logsumexp(-1, keepdim=True)",               "None", [REAL]),
-    ("x.max()",                                     "None", [REAL]),
-]]
+# For a of shape (2, 3), b (3), c (2, 1): whatever these do, the results still broadcast.
+STEPS = {Value: OPERATIONS, Tensor: OPERATIONS + [Operation(source, None, [REAL] * n, degree) for source, n, degree in [
+    ("x.sum(-1, keepdim=True)", 1, MAX), ("x.mean()", 1, MAX), ("x.T.T", 1, MAX), ("x[..., None].squeeze(-1)", 1, MAX),
+    ("x.flatten() @ x.reshape(-1)", 1, lambda d: 2 * d), ("x.broadcast_to(2, 3).var(0)", 1, lambda d: 2 * d),
+    ("x.broadcast_to(2, 3)[[1, 1, 0]].sum(0)", 1, MAX), ("stack([x, 2 * x], -1)[..., [1, 0, 1]].sum(-1)", 1, MAX),
+    ("where([[1, 0, 1]], x, y)", 2, MAX), ("cat([x.flatten(), y.flatten()]).sum()", 2, MAX),
+    ("linear(x.broadcast_to(2, 3), y.broadcast_to(2, 3)).sum()", 2, SUM), ("x.softmax(-1)", 1, None),
+    ("x.log_softmax(0)", 1, None), ("x.logsumexp(-1, keepdim=True)", 1, None), ("x.max()", 1, None)]]}
 
 
 class Program(list):
-    """Lines of Python that compute `out` from a, b and c."""
+    """Lines of Python that compute `out` from a, b and c; `degree` is that of out."""
 
     def __call__(self, *inputs):
         names = dict(vars(micrograd), **dict(zip("abc", inputs)))
@@ -777,13 +686,12 @@ class Program(list):
 
     def text(self, *inputs):
         start = [f"{name} = {type(x).__name__}({x.data!r})" for name, x in zip("abc", inputs)]
-        return "\n".join(["from micrograd import *", "from fractions import Fraction", *start, *self,
+        return "\n".join(["from fractions import Fraction", "from micrograd import *", *start, *self,
                           "out.backward()", "print(a.grad, b.grad, c.grad)"])
 
 
 @st.composite
 def programs(draw, operations, highest_degree=None):
-    """A program, and the degree of `out` when the operations are polynomials."""
     names, degrees, program = ["a", "b", "c"], [1, 1, 1], Program()
     steps = st.tuples(st.sampled_from(operations), st.integers(0, 9), st.integers(0, 9))
     for op, *picks in draw(st.lists(steps, min_size=1, max_size=8)):
@@ -794,38 +702,35 @@ def programs(draw, operations, highest_degree=None):
             names.append(f"v{len(program) - 1}")
             degrees.append(degree)
     program.append(f"out = {names[-1]} + a * b * c")
-    return program, max(degrees[-1], 3)
+    program.degree = max(degrees[-1], 3)
+    return program
+
+
+def polynomials(cls):
+    return programs(POLYNOMIALS + [op for op in STEPS[cls] if op not in OPERATIONS and op.degree], highest_degree=6)
 
 
 def make_inputs(cls, seed, number, shapes=((2, 3), (3,), (2, 1))):
-    numbers = draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, number)
-    return [cls(nest(x, shape)) for x, shape in zip(numbers, shapes)] if cls is Tensor else [cls(x[0]) for x in numbers]
+    shapes = shapes if cls is Tensor else [()] * 3
+    return [cls(nest(x, s)) for x, s in zip(draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, number), shapes)]
 
 
-ENGINES = pytest.mark.parametrize("cls, operations", [(Value, OPERATIONS), (Tensor, OPERATIONS + TENSOR_STEPS)],
-                                  ids=["Value", "Tensor"])
-MORE = settings(max_examples=6 * settings().max_examples)
-
-
-@ENGINES
+@BOTH
 @MORE
 @given(data=st.data(), seed=SEEDS)
-def test_random_graph_of_polynomials_is_exact_to_the_third_order(cls, operations, data, seed):
-    polynomials = [op for op in operations if op in POLYNOMIAL or op in TENSOR_STEPS and op.degree]
-    program, degree = data.draw(programs(polynomials, highest_degree=6))
-    inputs = make_inputs(cls, seed, Fraction)
-    check(program, inputs, degree, source=program.text(*inputs))
+def test_random_graph_of_polynomials_is_exact_to_the_third_order(cls, data, seed):
+    program, inputs = data.draw(polynomials(cls)), make_inputs(cls, seed, Fraction)
+    check(program, inputs, program.degree, source=program.text(*inputs))
 
 
-@ENGINES
+@BOTH
 @MORE
 @given(data=st.data(), seed=SEEDS)
-def test_random_graph_of_all_operations_agrees_with_differences(cls, operations, data, seed):
-    program, _ = data.draw(programs(operations))
-    inputs = make_inputs(cls, seed, float)
+def test_random_graph_of_all_operations_agrees_with_differences(cls, data, seed):
+    program, inputs = data.draw(programs(STEPS[cls])), make_inputs(cls, seed, float)
     try:
         assume(abs(item(total(program(*inputs)))) < 1e3)
-        check(program, inputs, orders=2, source=program.text(*inputs), only_smooth=True)
+        check(program, inputs, orders=2, source=program.text(*inputs), smooth=False)
     except OverflowError:
         assume(False)
 
@@ -836,116 +741,57 @@ def test_random_graph_of_tensors_is_a_graph_of_values_for_each_element(program, 
     tensors = make_inputs(Tensor, seed, float, [(2, 3)] * 3)
     values = [[Value(x) for x in flat(t.data)] for t in tensors]
     try:
-        out = program[0](*tensors)
-        outs = [program[0](*inputs) for inputs in zip(*values)]
+        out, outs = program(*tensors), [program(*inputs) for inputs in zip(*values)]
         assume(all(abs(v.data) < 1e9 for v in outs))
-        out.sum().backward()
-        for v in outs:
-            v.backward()
+        out.backward()
+        sum(outs).backward()
     except ArithmeticError:
         assume(False)
-    source = program[0].text(*tensors)
-    assert flat(out.data) == pytest.approx([v.data for v in outs], rel=1e-12, abs=1e-12), source
-    for t, vs in zip(tensors, values):
+    for t, vs in zip([out] + tensors, [outs] + values):
+        source = program.text(*tensors)
+        assert flat(t.data) == pytest.approx([v.data for v in vs], rel=1e-12, abs=1e-12), source
         assert flat(t.grad) == pytest.approx([v.grad for v in vs], rel=1e-12, abs=1e-12), source
 
 
 def graph_of(*roots):
     """All nodes below the roots."""
-    nodes = list(roots)
-    seen = set(map(id, nodes))
-    for node in nodes:
-        fresh = [p for p in node._prev if id(p) not in seen]
-        seen.update(map(id, fresh))
-        nodes.extend({id(p): p for p in fresh}.values())
-    return nodes
+    nodes = {id(root): root for root in roots}
+    todo = list(roots)
+    for node in todo:
+        todo += [p for p in node._prev if nodes.setdefault(id(p), p) is p and p not in todo]
+    return list(nodes.values())
 
 
-@ENGINES
+@BOTH
 @given(data=st.data(), seed=SEEDS, times=st.integers(2, 4))
-def test_backward_called_n_times_gives_n_times_the_gradient_at_every_node(cls, operations, data, seed, times):
-    program, _ = data.draw(programs(POLYNOMIAL))
-    inputs = make_inputs(cls, seed, float)
-    out = program(*inputs)
+def test_backward_called_n_times_gives_n_times_the_gradient_at_every_node(cls, data, seed, times):
+    out = data.draw(polynomials(cls))(*make_inputs(cls, seed, Fraction))
     out.backward()
-    nodes = [node for node in graph_of(out) if node.grad is not None]
+    nodes = [node for node in graph_of(out) if node.grad]
     once = [flat(node.grad) for node in nodes]
     for _ in range(times - 1):
         out.backward()
-    assert [flat(node.grad) for node in nodes] == [pytest.approx([times * g for g in grads], rel=1e-14) for grads in once]
+    assert [flat(node.grad) for node in nodes] == [[times * g for g in grads] for grads in once]
 
 
-@ENGINES
+@BOTH
 @given(data=st.data(), seed=SEEDS)
-def test_two_outputs_that_share_a_subgraph_add_their_gradients(cls, operations, data, seed):
-    """Also: grad() gives what backward() adds, and touches no .grad; backward(g) weights with g."""
-    program, _ = data.draw(programs(POLYNOMIAL, 6))
+def test_two_outputs_that_share_a_subgraph_add_their_gradients(cls, data, seed):
+    """And grad() gives what backward() adds, but touches no .grad; backward(g) weights with g."""
     inputs = make_inputs(cls, seed, Fraction)
-    shared = program(*inputs)
+    shared = data.draw(polynomials(cls))(*inputs)
     first, second = shared * shared + inputs[0], 3 - shared
     expected = [[p + 7 * q for p, q in zip(flat(g.data), flat(h.data))]
                 for g, h in zip(grad(first, inputs), grad(second, inputs))]
-    assert all(not x.grad for x in graph_of(first, second))
+    assert not any(x.grad for x in graph_of(first, second))
     first.backward()
-    second.backward(nest([7] * 6, (2, 3)) if cls is Tensor else 7)
+    second.backward(7 if cls is Value else nest([7] * second.size, second.shape))
     assert [flat(x.grad) for x in inputs] == expected
 
 
 # ----------------------------------------------------------------------------------------------------
-# The engine: accumulation, order, depth, memory, failures, threads
+# The engine: constants, depth, memory, failures, threads
 # ----------------------------------------------------------------------------------------------------
-
-def test_every_node_pays_once_when_all_its_users_have_paid():
-    for cls in Value, Tensor:
-        a = cls(3.0)
-        b = a + a
-        c = b + b
-        d = b * c + a       # the users of b are at different depths
-        d.backward()
-        assert [x.grad for x in (a, b, c, d)] == [2 * (12 + 2 * 6) + 1, 12 + 2 * 6, 6, 1]
-
-
-def test_gradient_of_gradient_of_shared_subgraphs():
-    for cls in Value, Tensor:
-        x = cls(Fraction(2))
-        slope, = grad(x * x * x * x, x, create_graph=True)
-        second, = grad(slope * x, x, create_graph=True)     # d 4 x**4 / dx
-        third, = grad(second * second + slope, [x])
-        assert [slope.data, second.data, third.data] == [32, 128, 2 * 128 * 192 + 48]
-
-
-def test_backward_starts_from_a_given_gradient():
-    x = Tensor([[1, 2], [3, 4]])
-    (x * x).backward([[1, 10], [100, 1000]])
-    assert x.grad == [[2, 40], [600, 8000]]
-    (x * x).backward(Tensor([[1, 1], [1, 1]]))
-    assert x.grad == [[4, 44], [606, 8008]]
-    v = Value(3)
-    (v * v).backward(gradient=0.5)
-    assert v.grad == 3
-
-
-def test_grad_of_any_nodes():
-    x, y = Value(2.0), Value(5.0)
-    product = x * y
-    out = product + product * x
-    assert [g.data for g in grad(out, [product, x, y, x, out])] == [3, 25, 6, 25, 1]
-    assert grad(out, y)[0].data == 6 and isinstance(grad(out, (y,)), tuple)
-    first, = grad(out, x)
-    assert first._prev == () and grad(out, x, create_graph=True)[0]._prev != ()
-
-
-@pytest.mark.parametrize("cls, zero", [(Value, 0), (Value, 0.0), (Tensor, 0.0), (Tensor, None), (Value, 3.5), (Tensor, 3.5)])
-def test_grad_touches_no_grad(cls, zero):
-    x = cls(2.0)
-    y = x * x
-    x.grad = y.grad = zero
-    grad(y, x)
-    grad(y, x, create_graph=True)
-    with pytest.raises(ValueError, match="input 1"):
-        grad(y, [x, cls(1.0)])
-    assert repr([x.grad, y.grad]) == repr([zero, zero])
-
 
 @pytest.fixture
 def registry():
@@ -957,8 +803,30 @@ def registry():
         delattr(micrograd.Node, name)
 
 
-@pytest.mark.parametrize("cls", [Value, Tensor])
-@pytest.mark.parametrize("error", [ZeroDivisionError("no"), ValueError("no"), KeyboardInterrupt(), MemoryError()], ids=repr)
+def test_grad_of_any_nodes():
+    x, y = Value(2.0), Value(5.0)
+    product = x * y
+    out = product + product * x
+    assert [g.data for g in grad(out, [product, x, y, x, out])] == [3, 25, 6, 25, 1]
+    assert isinstance(grad(out, y), tuple) and grad(out, y)[0]._prev == () != grad(out, x, create_graph=True)[0]._prev
+
+
+@BOTH
+@pytest.mark.parametrize("before", [0, 0.0, Fraction(0), None, 3.5])
+def test_grad_touches_no_grad(cls, before):
+    x = cls(2.0)
+    y = x * x
+    x.grad = y.grad = before
+    grad(y, x)
+    grad(y, x, create_graph=True)
+    with pytest.raises(ValueError, match="input 1"):
+        grad(y, [x, cls(1.0)])
+    assert [repr(x.grad), repr(y.grad)] == [repr(before)] * 2
+
+
+@BOTH
+@pytest.mark.parametrize("error", [ZeroDivisionError("no"), ValueError("no"), KeyboardInterrupt(), MemoryError()],
+                         ids=repr)
 def test_failed_backward_changes_nothing(cls, error, registry):
     def rule(g, out, x):
         raise error
@@ -970,77 +838,55 @@ def test_failed_backward_changes_nothing(cls, error, registry):
     nodes = graph_of(out)
     before = [node.grad for node in nodes]
     for attempt in out.backward, lambda: grad(out, x), lambda: grad(out, x, create_graph=True):
-        with pytest.raises(type(error), match="fragile at" if isinstance(error, (ValueError, ArithmeticError)) else ""):
+        with pytest.raises(type(error), match="fragile at" if "no" in str(error) else ""):
             attempt()
         assert [node.grad for node in nodes] == before
     product.backward()                          # nothing is left that would disturb another pass
     assert [x.grad, y.grad, product.grad] == [6, 4, 2]
 
 
-@pytest.mark.parametrize("cls", [Value, Tensor])
-@pytest.mark.parametrize("f, at, word", [(Value.sqrt, 0.0, "sqrt"), (lambda x: x ** 0.5, 0.0, r"\*\*"),
-                                         (lambda x: 0 * x ** -1.5, 1e-300, r"\*\*")])
-def test_an_infinite_slope_is_an_error_that_names_the_operation(cls, f, at, word):
-    x = cls(at)
-    with pytest.raises(ArithmeticError, match=word):
-        f(x if cls is Value or f is not Value.sqrt else x).backward()
-    assert x.grad == (0.0 if cls is Value else None)
-
-
-def test_constants_get_no_gradient_and_cost_no_node():
-    def rule(g, out, x):
-        raise AssertionError("the rule of a constant was called")
+def test_constants_get_no_gradient_and_no_graph():
     x, w = Tensor([[1.0, 2.0]], requires_grad=False), Tensor([3.0, 4.0])
     halfway = x.exp() + [1.0] - 2
-    assert not halfway.requires_grad and halfway._prev == () and halfway._op == ""
-    (halfway * w).backward()
-    assert x.grad is None and halfway.grad is None and w.grad == halfway.data[0]
-    assert not w.detach().requires_grad and w.detach().data == w.data
-    (w.detach() * w).backward()
-    assert w.grad == [halfway.data[0][0] + 3, halfway.data[0][1] + 4]
+    assert (halfway.requires_grad, halfway._prev, halfway._op) == (False, (), "")
+    (halfway * w + w.detach() * w).backward()
+    assert x.grad is None and halfway.grad is None and w.grad == [halfway.data[0][0] + 3, halfway.data[0][1] + 4]
 
 
-@pytest.mark.parametrize("cls, n", [(Value, 10 ** 6), (Tensor, 10 ** 5)], ids=["Value", "Tensor"])
+@pytest.mark.parametrize("cls, n", [(Value, 10 ** 6), (Tensor, 10 ** 5)])
 def test_a_chain_of_any_length_is_built_differentiated_copied_pickled_and_freed(cls, n):
-    """Without recursion, and with the garbage collector off: nothing in a graph is a cycle."""
-    gc.collect()
+    """Without recursion; and with the garbage collector off, since nothing in a graph is a cycle."""
     gc.disable()
     try:
-        start = x = cls(Fraction(0) if cls is Tensor else 0.0)
+        start = x = cls(0.0)
         for _ in range(n // 2):
             x = (x + 1) * 1
         x.backward()
-        assert start.grad == 1 and x.data == n // 2
-        assert grad(x, start)[0].data == 1
+        assert [start.grad, x.data, grad(x, start)[0].data] == [1, n // 2, 1]
         assert grad(x, start, create_graph=True)[0].data == 1
         for twin in copy.deepcopy(x), pickle.loads(pickle.dumps(x)):
             assert (twin.data, twin.grad, twin._prev) == (x.data, x.grad, ())
-        middle = weakref.ref(x._prev[0]._prev[0])
-        assert middle() is not None
-        del x, twin
-        if CPYTHON:
-            assert middle() is None and gc.collect() < 100
+        nodes = [weakref.ref(x), weakref.ref(x._prev[0]._prev[0])]
+        del x
+        assert [ref() for ref in nodes] == [None, None] or not CPYTHON
     finally:
         gc.enable()
 
 
 @pytest.mark.skipif(not CPYTHON, reason="counts references")
-def test_graphs_of_all_operations_and_of_a_training_step_are_freed_without_the_collector():
-    gc.collect()
+def test_graphs_of_all_operations_and_networks_are_freed_without_the_collector():
     gc.disable()
     try:
-        x, y = Tensor([[1.5, 0.5]]), Tensor([2.0, 3.0])
-        v, w = Value(1.5), Value(0.5)
-        model, net = MLP(2, [3, 1], act="tanh"), Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1))
-        outs = [op.call(*operands[:len(op.domains)]) for op in OPERATIONS for operands in ((x, y), (v, w))]
-        outs += [op.call(*(x[:, [0, 0, 1]], y[[0, 1, 1]])[:len(op.domains)]) for op in TENSOR_STEPS]
-        outs += [model([v, 2.0]), cross_entropy(net(x), [0]), mse_loss([v], [w]), stack([x, x])[..., [0, 0]].var(0)]
+        x, y, v, w = Tensor([[1.5, 0.5, 2.5]]), Tensor([2.0, 3.0, 4.0]), Value(1.5), Value(0.5)
+        model, net = MLP(2, [3, 1], act="tanh"), Sequential(Linear(3, 3), Tensor.relu, Linear(3, 1))
+        outs = [op.call(*pair[:len(op.domains)]) for cls, pair in ((Value, (v, w)), (Tensor, (x, y))) for op in STEPS[cls]]
+        outs += [model([v, 2.0]), cross_entropy(net(x), [0]), cross_entropy([v, w], 0), mse_loss([v], [w])]
         for out in outs:
             out.backward()
-        grad(grad(v.sin() * v, v, create_graph=True)[0], v)
-        alive = [weakref.ref(out) for out in outs]
-        del out, outs
-        assert [ref() for ref in alive] == [None] * len(alive)
+        slopes = grad(v.sin() * v, v, create_graph=True) + grad(x.tanh(), x, create_graph=True)
+        alive = [weakref.ref(node) for node in graph_of(*outs, *slopes) if node._prev]
+        del out, outs, slopes
+        assert [ref() for ref in alive if ref() is not None] == []
     finally:
         gc.enable()
 
@@ -1049,8 +895,7 @@ def test_graphs_of_all_operations_and_of_a_training_step_are_freed_without_the_c
 def test_a_value_in_a_graph_takes_at_most_200_bytes():
     tracemalloc.start()
     try:
-        x = Value(0.5)
-        before = tracemalloc.get_traced_memory()[0]
+        x, before = Value(0.5), tracemalloc.get_traced_memory()[0]
         for _ in range(10_000):
             x = x * 1.0001
         assert (tracemalloc.get_traced_memory()[0] - before) / 10_000 <= 200
@@ -1058,18 +903,27 @@ def test_a_value_in_a_graph_takes_at_most_200_bytes():
         tracemalloc.stop()
 
 
-def test_pickle_and_deepcopy_keep_data_grad_and_label_without_the_graph():
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def test_copies_keep_data_grad_and_label_and_go_their_own_way(twin_of):
     x, t = Value(Fraction(1, 3), label="x"), Tensor([[1.0, 2.0]], label="t", requires_grad=False)
     y = x * x
     y.backward()
-    for copied in copy.deepcopy, lambda node: pickle.loads(pickle.dumps(node)):
-        z, s = copied(y), copied(t)
-        assert (z.data, z.grad, z._prev, z._op) == (y.data, y.grad, (), "") and copied(x).label == "x"
-        z.backward()
-        assert x.grad == Fraction(2, 3), "the copy must not reach into the original"
-        assert (s.data, s.grad, s.label, s.requires_grad) == ([[1.0, 2.0]], None, "t", False)
-        s.data[0][0] = 9.0
-        assert t.data == [[1.0, 2.0]]
+    z, s = twin_of(y), twin_of(t)
+    assert (z.data, z.grad, z._prev, z._op, twin_of(x).label) == (y.data, y.grad, (), "", "x")
+    z.backward()
+    assert x.grad == Fraction(2, 3), "a copy must not reach into the original"
+    assert (s.data, s.grad, s.label, s.requires_grad) == ([[1.0, 2.0]], None, "t", False)
+    s.data[0][0] = 9.0
+    assert t.data == [[1.0, 2.0]]
+
+    for model in MLP(2, [3, 1], act="tanh"), Sequential(Linear(2, 3), Tensor.relu, Tensor.softmax):
+        before, numbers = model.state_dict(), model([0.3, 0.4]).data
+        twin = twin_of(model)
+        assert twin.state_dict() == before and twin([0.3, 0.4]).data == numbers
+        (twin([0.3, 0.4]) * twin([0.3, 0.4])).backward()
+        assert any(p.grad for p in twin.parameters()) and not any(p.grad for p in model.parameters())
+        SGD(twin.parameters(), lr=1).step()
+        assert twin.state_dict() != before and model.state_dict() == before
 
 
 def test_lists_are_copied_where_they_enter_and_where_they_leave():
@@ -1078,11 +932,10 @@ def test_lists_are_copied_where_they_enter_and_where_they_leave():
     rows[0][0] = 5.0
     t.tolist()[0][0] = t.detach().data[0][0] = 6.0
     assert t.data == [[1.0, 2.0]]
-    u = t + 0
-    v = u.reshape(2).unsqueeze(0) + u
-    v.backward([[1.0, 1.0]])
+    u = Tensor([[3.0, 4.0]])
+    (t + u).backward([[1.0, 1.0]])
     t.grad[0][0] = 77.0
-    assert [u.grad, v.grad] == [[[2.0, 2.0]], [[1.0, 1.0]]] and t.grad == [[77.0, 2.0]]
+    assert t.grad == [[77.0, 1.0]] and u.grad == [[1.0, 1.0]], "+ hands one gradient to both operands"
 
 
 HASH_PROGRAM = """
@@ -1093,47 +946,39 @@ model, net = MLP(3, [5, 1], act="tanh"), Sequential(Linear(3, 5), Tensor.tanh, L
 shared = [Value(0.1 * i) for i in range(20)]
 loss = sum((a * b).sin() + c for a in shared for b in shared for c in shared[:3]) + model([0.1, 0.2, 0.3])
 loss.backward()
-(net([0.1, 0.2, 0.3]) ** 2).sum().backward()
-print([p.grad for p in shared + model.parameters() + net.parameters()], loss.data)
+(net([0.1, 0.2, 0.3]) ** 2).backward()
+print(loss.data, [p.grad for p in shared + model.parameters() + net.parameters()])
 """
 
 
 def run_python(*arguments, **environment):
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.abspath(micrograd.__file__)), **environment}
-    return subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, universal_newlines=True)
+    return subprocess.run([sys.executable, *arguments], env={**os.environ, "PYTHONPATH": FOLDER, **environment},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
 
 
 def test_the_same_seed_gives_the_same_last_bit_whatever_the_hash_seed():
-    outputs = {run_python("-c", HASH_PROGRAM, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")}
-    assert len(outputs) == 1 and "Error" not in outputs.pop()
+    runs = [run_python("-c", HASH_PROGRAM, PYTHONHASHSEED=seed) for seed in ("1", "2")]
+    assert runs[0].stdout == runs[1].stdout and runs[0].returncode == 0
 
 
 def test_no_grad_records_nothing_and_ends_where_it_ends():
     x, t = Value(2.0), Tensor([2.0, 3.0])
 
     def recorded():
-        return [out._prev != () for out in (x * x, 3 - x, x.exp(), dot([x], [x]), abs(x), x.clip(0, 1),
-                                            t * t, t.sum(), t.exp(), t[0], cat([t, t]), linear(t, stack([t])))]
+        nodes = [x * x, 3 - x, x.exp(), dot([x], [x]), abs(x), x.clip(0, 1), t * t, t.sum(), t.exp(), t[0], cat([t, t]),
+                 linear(t, stack([t]))]
+        return {node._prev != () for node in nodes}
 
-    @no_grad()
-    def decorated():
-        return recorded()
-
-    always, never = [True] * 12, [False] * 12
-    assert recorded() == always
-    with no_grad():
-        assert recorded() == never
-        with no_grad():
-            assert recorded() == never
-        assert recorded() == decorated() == never
-    assert recorded() == always and decorated() == never and recorded() == always
+    decorated, entered = no_grad()(recorded), False
+    assert recorded() == {True} and decorated() == {False} and recorded() == {True}
     with pytest.raises(KeyError):
         with no_grad():
+            with no_grad():
+                assert recorded() == {False}
+            assert recorded() == decorated() == {False}
+            assert not (t * t).requires_grad and Tensor([1.0]).requires_grad
             raise KeyError
-    assert recorded() == always
-    with no_grad():
-        assert not (t * t).requires_grad and Tensor([1.0]).requires_grad
+    assert recorded() == {True} and not entered
 
 
 def test_no_grad_holds_in_its_own_thread_only():
@@ -1154,28 +999,24 @@ def test_no_grad_holds_in_its_own_thread_only():
     assert seen == [(x, x), ()]
 
 
-def train(model, steps=8):
-    """A few steps, with an evaluation under no_grad in between; everything that was computed."""
-    values, losses = isinstance(model, MLP), []
-    optimizer = Adam(model.parameters(), lr=0.05)
-    for _ in range(steps):
-        xs = [[0.5, -1.0], [1.5, 0.25]]
-        out = [model(x) for x in xs] if values else model(xs).reshape(2)
+def train(model):
+    """A few steps, with a look at the model under no_grad in between; all that was computed."""
+    optimizer, xs, numbers = Adam(model.parameters(), lr=0.05), [[0.5, -1.0], [1.5, 0.25]], []
+    for _ in range(8):
+        out = [model(x) for x in xs] if isinstance(model, MLP) else model(xs).reshape(2)
         loss = mse_loss(out, [1.0, -1.0])
         optimizer.zero_grad()
         loss.backward()
         with no_grad():
-            losses.append(item(model([0.3, 0.4])))
+            numbers += [item(loss), item(model([0.3, 0.4]))]
         optimizer.step()
-        losses.append(item(loss))
-    return losses, model.state_dict()
+    return numbers, model.state_dict()
 
 
 def test_threads_that_train_their_own_models_get_the_numbers_of_one_after_another():
-    models = [MLP(2, [4, 1], act="tanh") for _ in range(3)] + [Sequential(Linear(2, 4), Tensor.tanh, Linear(4, 1))
-                                                            for _ in range(3)]
-    expected = [train(copy.deepcopy(model)) for model in models]
-    results = {}
+    models = [MLP(2, [4, 1], act="tanh") for _ in range(3)]
+    models += [Sequential(Linear(2, 4), Tensor.tanh, Linear(4, 1)) for _ in range(3)]
+    expected, results = [train(copy.deepcopy(model)) for model in models], {}
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -1196,18 +1037,17 @@ def test_elementwise_gives_both_engines_an_operation_to_the_third_order(registry
     check(lambda x: softsign(x) * 2, [Tensor([[0.7, -0.3]])])
     check(lambda x: x.cube(), [Value(Fraction(2, 3))], 3)
     check(lambda x: cube(x + 1), [Tensor([Fraction(2, 3), Fraction(-1)])], 3)
-    assert softsign(1) == 0.5 and FUNCTIONS["softsign"] is softsign
-    assert MLP(2, [2, 1], act="softsign")([1, 2])._op == "dot"
+    assert softsign(1) == 0.5 and FUNCTIONS["softsign"] is softsign and Neuron(1, act="softsign")([2])._op == "softsign"
+    elementwise("cube", lambda x: x ** 3, lambda g, out, x: g * 3 * x ** 2)     # what it made, it may replace
     assert (Value(2.0).cube()._op, Tensor(2.0).cube()._op) == ("cube", "cube")
-    elementwise("cube", lambda x: x ** 3, lambda g, out, x: g * 3 * x ** 2)     # its own may be replaced
 
 
 def test_gradcheck_tells_right_from_wrong_and_says_where(registry):
     elementwise("wrong", lambda x: x * x, lambda g, out, x: g * 2.001 * x)
     x, t = Tensor(0.5), Tensor([[0.5, 2.0], [3.0, -1.0]])
-    assert gradcheck(lambda x, t: (t * x).sin(), x, t) and gradcheck(Value.exp, Value(2.0))
+    assert gradcheck(lambda x, t: (t * x).sin(), x, t) is gradcheck(Value.exp, Value(2.0)) is True
     assert gradcheck(lambda x: x ** 2, Value(Fraction(1, 3)), eps=Fraction(1, 7), tol=0)
-    assert gradcheck(lambda x: x.wrong(), Value(3.0), tol=1e-3)
+    assert gradcheck(lambda x: x.wrong(), Value(3.0), tol=1e-2)
     for f, inputs, words in [
             (lambda x, t: x + t.wrong(), [x, t], [r"input 1, element \[0, 0\]", "1.0", "1.0005"]),
             (lambda x: x.wrong(), [Value(3.0)], ["input 0:", "6.00", "6.003"]),
@@ -1215,55 +1055,41 @@ def test_gradcheck_tells_right_from_wrong_and_says_where(registry):
         with pytest.raises(AssertionError) as error:
             gradcheck(f, *inputs)
         assert all(re.search(word, str(error.value)) for word in words)
-        assert inputs[-1].grad in (None, 0.0) and t.data == [[0.5, 2.0], [3.0, -1.0]]
+        assert not inputs[-1].grad and t.data == [[0.5, 2.0], [3.0, -1.0]]
 
 
 # ----------------------------------------------------------------------------------------------------
-# Numbers: Python's own; inf and nan; the largest and the smallest
+# Numbers: Python's own; the largest, inf and nan; what a Tensor tells about itself
 # ----------------------------------------------------------------------------------------------------
 
-def test_any_kind_of_number_stays_what_it_is():
-    for cls in Value, Tensor:
-        for x, y in (Decimal("0.1"), Decimal(3)), (1j, 2 + 1j), (Fraction(1, 3), Fraction(2)), (7, 2):
-            a, b = cls(x), cls(y)
-            out = a * b - a * a * 2 + b ** 2 - 3
-            out.backward()
-            assert [out.data, a.grad, b.grad] == [x * y - x * x * 2 + y ** 2 - 3, y - 4 * x, x + 2 * y]
-            assert type(out.data) is type(a.grad) is type(b.grad) is type(x)
-            out.backward()
-            assert type(a.grad) is type(x)
-        true = cls(True) + 1
-        true.backward()
-        assert true.data == 2 and true.grad == 1
-
-
-def test_sums_means_and_products_of_fractions_stay_fractions():
-    x = Tensor([[Fraction(1, 3), Fraction(1, 7)], [Fraction(2), Fraction(5, 3)]])
-    out = ((x @ x.T).mean() + x.var() + x.sum(0)[1] / 3 + where([[0, 1]], x, 0).sum() + cat([x, x], 1)[0, [1, 1]].sum()
-           + x.max() + linear(x, x, x[0]).sum() + x.broadcast_to(3, 2, 2).sum())
-    out.backward()
-    assert all(type(number) is Fraction for number in [out.item(), *flat(x.grad)])
-
-
-BIG = 1e308
+@BOTH
+@pytest.mark.parametrize("x, y", [(Decimal("0.1"), Decimal(3)), (1j, 2 + 1j), (Fraction(1, 3), Fraction(2)), (7, 2)])
+def test_any_kind_of_number_stays_what_it_is(cls, x, y):
+    a, b = cls(x), cls(y)
+    out = a * b - a * a * 2 + b ** 2 - 3
+    for times in 1, 2:
+        out.backward()
+        assert [out.data, a.grad, b.grad] == [x * y - x * x * 2 + y ** 2 - 3, times * (y - 4 * x), times * (x + 2 * y)]
+        assert {type(out.data), type(a.grad), type(b.grad)} == {type(x)}
 
 
 @pytest.mark.parametrize("source, x, out, slope", [
     ("x.sigmoid()", BIG, 1, 0), ("x.sigmoid()", -BIG, 0, 0), ("x.tanh()", BIG, 1, 0), ("x.tanh()", -BIG, -1, 0),
-    ("x.tanh()", 400.0, 1, 0), ("x.sigmoid()", -800.0, 0, 0), ("x.softplus()", BIG, BIG, 1), ("x.softplus()", -BIG, 0, 0),
-    ("x.softplus()", -40.0, math.exp(-40), math.exp(-40)), ("x.sigmoid()", -40.0, math.exp(-40), math.exp(-40)),
-    ("x.silu()", BIG, BIG, 1), ("x.silu()", -BIG, 0, 0), ("x.gelu()", BIG, BIG, 1), ("x.gelu()", -BIG, 0, 0),
-    ("x.relu()", BIG, BIG, 1), ("x.relu()", -BIG, 0, 0), ("abs(x)", -BIG, BIG, -1), ("x.exp()", -BIG, 0, 0),
-    ("x.sqrt()", BIG, 1e154, 5e-155), ("x.log()", BIG, math.log(BIG), 0),
+    ("x.tanh()", 400.0, 1, 0), ("x.sigmoid()", -800.0, 0, 0), ("x.softplus()", BIG, BIG, 1),
+    ("x.softplus()", -BIG, 0, 0), ("x.softplus()", -40.0, math.exp(-40), math.exp(-40)),
+    ("x.sigmoid()", -40.0, math.exp(-40), math.exp(-40)), ("x.silu()", BIG, BIG, 1), ("x.silu()", -BIG, 0, 0),
+    ("x.gelu()", BIG, BIG, 1), ("x.gelu()", -BIG, 0, 0), ("x.relu()", BIG, BIG, 1), ("abs(x)", -BIG, BIG, -1),
+    ("x.exp()", -BIG, 0, 0), ("x.sqrt()", BIG, 1e154, 5e-155), ("x.log()", BIG, math.log(BIG), 0),
     ("x.relu()", nan, nan, None), ("x.relu()", inf, inf, 1), ("x.relu()", -inf, 0, 0), ("x.exp()", inf, inf, inf),
     ("x.exp()", nan, nan, nan), ("x.log()", inf, inf, 0), ("x.log()", nan, nan, nan), ("x.log()", -inf, nan, 0),
-    ("x.sin()", inf, nan, nan), ("x.sqrt()", -inf, nan, nan), ("x.tanh()", inf, 1, 0), ("x.sigmoid()", -inf, 0, 0),
-    ("x / 0", inf, inf, None), ("x / -0.0", inf, -inf, None), ("x / 0", nan, nan, None), ("1 / x", inf, 0, 0),
-    ("x.maximum(0)", nan, nan, None), ("x.minimum(0)", nan, nan, None), ("x.maximum(nan)", 1.0, nan, None),
-    ("x.clip(0, 1)", nan, nan, None), ("x.clip(0, 1)", inf, 1, 0), ("x - inf", inf, nan, 1), ("x * 0", inf, nan, 0),
-    ("abs(x)", nan, nan, None), ("x ** 0.5", inf, inf, 0), ("x ** -1", inf, 0, 0), ("x.leaky_relu()", nan, nan, None),
+    ("x.sin()", inf, nan, nan), ("x.cos()", -inf, nan, nan), ("x.sqrt()", -inf, nan, nan), ("x.tanh()", inf, 1, 0),
+    ("x.sigmoid()", -inf, 0, 0), ("x / 0", inf, inf, None), ("x / -0.0", inf, -inf, None), ("x / 0", nan, nan, None),
+    ("1 / x", inf, 0, 0), ("x.maximum(0)", nan, nan, None), ("x.minimum(0)", nan, nan, None),
+    ("x.maximum(nan)", 1.0, nan, None), ("x.minimum(nan)", 1.0, nan, None), ("x.clip(0, 1)", nan, nan, None),
+    ("x.clip(0, 1)", inf, 1, 0), ("x - inf", inf, nan, 1), ("x * 0", inf, nan, 0), ("abs(x)", nan, nan, None),
+    ("x ** 0.5", inf, inf, 0), ("x ** -1", inf, 0, 0), ("x.leaky_relu()", nan, nan, None),
 ])
-def test_large_numbers_inf_and_nan(source, x, out, slope):
+def test_the_largest_numbers_inf_and_nan(source, x, out, slope):
     """Finite where mathematics is; what is not finite passes through."""
     for node in Value(x), Tensor(x), Tensor([[x]]):
         y = eval(source, {"x": node, "nan": nan, "inf": inf})
@@ -1273,108 +1099,87 @@ def test_large_numbers_inf_and_nan(source, x, out, slope):
             assert flat(node.grad) == [pytest.approx(slope, rel=1e-12, abs=1e-300, nan_ok=True)]
 
 
-@pytest.mark.parametrize("row", [[BIG, -BIG, 0.0], [-BIG, -BIG, -BIG], [800.0, 0.0, -800.0], [0.0, 200.0, 0.0], [1e4, 1e4, 0.0]])
-def test_softmax_and_its_kin_are_stable_for_any_finite_input(row):
-    top = max(row)
-    ones = row.count(top)
-    x = Tensor([row])
-    p = [1 / ones if e == top else 0.0 for e in row]
-    assert x.softmax(-1).data == [pytest.approx(p, abs=1e-80)]
-    assert x.logsumexp(-1).data == [pytest.approx(top + math.log(ones))]
-    logs = x.log_softmax(-1).data[0]
-    assert logs == pytest.approx([e - top - math.log(ones) for e in row])
-    assert grad(x.log_softmax(1)[0, 0], x)[0].data == [pytest.approx([(i == 0) - q for i, q in enumerate(p)], abs=1e-80)]
-    if ones < 3:        # as PyTorch's, it is exp(x - out), and out has lost log(3) beside 1e308
+@pytest.mark.parametrize("row", [[BIG, -BIG, 0.0], [-BIG, -BIG, -BIG], [800.0, 0.0, -800.0], [0.0, 200.0, 0.0],
+                                 [1e4, 1e4, 0.0]])
+def test_softmax_and_cross_entropy_are_stable_for_any_finite_input(row):
+    x, top = Tensor([row]), max(row)
+    ties = row.count(top)
+    p, logs = [(e == top) / ties for e in row], [e - top - math.log(ties) for e in row]
+    assert x.softmax(-1).data == [pytest.approx(p, abs=1e-80)] and x.log_softmax(-1).data == [pytest.approx(logs)]
+    assert x.logsumexp(-1).data == [pytest.approx(top + math.log(ties))]
+    if ties < 3:        # the gradient is exp(x - out), as PyTorch's: out has lost log(3) beside 1e308
         assert grad(x.logsumexp(1), x)[0].data == [pytest.approx(p, abs=1e-80, rel=1e-9)]
-    for label in range(3):
-        for logits in Tensor(row), list(map(Value, row)):
-            loss = cross_entropy(logits, label)
-            assert item(loss) == pytest.approx(-logs[label])
+    for i in range(3):
+        slopes = [(i == j) - q for j, q in enumerate(p)]
+        assert grad(x.log_softmax(1)[0, i], x)[0].data == [pytest.approx(slopes, abs=1e-80)]
+        tensor, values = Tensor(row), list(map(Value, row))
+        for loss in cross_entropy(tensor, i), cross_entropy(values, i):
+            assert item(loss) == pytest.approx(-logs[i])
             loss.backward()
-            slopes = logits.grad if isinstance(logits, Tensor) else [v.grad for v in logits]
-            assert slopes == pytest.approx([q - (i == label) for i, q in enumerate(p)], abs=1e-80)
+        assert tensor.grad == pytest.approx([v.grad for v in values], abs=1e-80) == [-slope for slope in slopes]
 
 
 def test_nan_is_the_largest_and_the_smallest_wherever_it_stands():
     for row in [nan, 1.0, 2.0], [1.0, nan, 2.0], [2.0, 1.0, nan]:
         x = Tensor([row, [3.0, 4.0, 5.0]])
         for out in x.max(1), x.min(1), x.sum(1), x.mean(1), x.logsumexp(1), x.softmax(1)[:, 0], x.var(1):
-            assert math.isnan(out.data[0]) and not math.isnan(out.data[1])
-        assert math.isnan(x.max().item()) and math.isnan(x.min().item())
-        assert x.argmax(1) == [row.index(nan), 2]
+            assert [math.isnan(number) for number in out.data] == [True, False]
+        assert math.isnan(x.max().item()) and math.isnan(x.min().item()) and x.argmax(1) == [row.index(nan), 2]
 
 
-def test_operations_on_finite_numbers_raise_where_python_does():
-    for f, x in (Value.log, 0.0), (Value.exp, 1e3), (lambda v: 1 / v, 0.0), (lambda v: v ** -1, 0.0), (lambda v: v ** 500, 1e9):
-        for node in Value(x), Tensor([1.0, x]):
-            with pytest.raises((ValueError, ArithmeticError), match=re.escape(repr(x)) + ("" if isinstance(node, Value) else r".*index \[1\]")):
-                f(node)
-
-
-@given(shape=SHAPES, seed=SEEDS)
-def test_kernels_take_lists_apart_and_put_them_together(shape, seed):
-    numbers = list(range(math.prod(shape)))
-    data = nest(numbers, shape)
-    assert shape_of(data) == shape and flat(data) == numbers
-    assert [at(data, i) for i in indices(shape)] == numbers
-    assert Tensor(data).tolist() == data == Tensor(to_tuples(data)).data
-
-
-def test_empty_tensors():
-    x = Tensor([])
+def test_tensors_of_size_0():
+    x, y = Tensor([]), Tensor.zeros(2, 0)
     assert (x.shape, x.size, len(x), list(x), x.sum().item(), (x + 1).shape) == ((0,), 0, 0, [], 0, (0,))
-    x.exp().sum().backward()
-    assert x.grad == []
-    y = Tensor.zeros(2, 0)
+    (x.exp() * Tensor([[2.0], [3.0]])).backward()
+    assert x.grad == [] and Tensor([1.0, 2.0])[2:].shape == y.reshape(-1).shape == (0,) and y.reshape(2, 0).shape == (2, 0)
     assert y.shape == (2, 0) and cat([y, [[1.0], [2.0]]], 1).data == [[1.0], [2.0]] and y.sum(1).data == [0, 0]
-    assert Tensor([1.0, 2.0])[2:].shape == (0,) and y.reshape(-1).shape == (0,)
+    z = Tensor([[1.0], [2.0]])
+    (z * y).backward()
+    assert z.grad == [[0], [0]], "a dimension of 1 that broadcasts to 0"
 
 
 def test_what_a_tensor_tells_about_itself():
     t = Tensor([[1, 2, 3], [4, 5, 6]], "t")
     assert (t.shape, t.ndim, t.size, len(t), t.label, t.requires_grad, t.grad) == ((2, 3), 2, 6, 2, "t", True, None)
-    assert (Tensor(5).shape, Tensor(5).ndim, Tensor(5).size, Tensor([[5]]).item()) == ((), 0, 1, 5)
-    rows = list(t)
-    assert [row.data for row in rows] == t.data and rows[1]._prev == (t,)
+    assert (Tensor(5).shape, Tensor(5).ndim, Tensor(5).size, Tensor([[5]]).item(), Tensor(((1,),)).data) == ((), 0, 1, 5, [[1]])
+    assert [row.data for row in t] == t.tolist() == t.data and [row._prev for row in t] == [(t,), (t,)]
     assert [(t * 2)._op, (t @ t.T)._op, t.sum()._op, t._op] == ["*", "matmul", "sum", ""]
-    assert (3 - t)._prev[1] is t and (3 - t)._prev[0].data == 3
-    assert bool(Tensor([2.0])) and not Tensor(0.0) and t.argmax() == 5 and t.argmax(0) == [1, 1, 1]
-    assert Tensor([[3, 1], [3, 7]]).argmax(1) == [0, 1] and Tensor([3, 5, 5]).argmax() == 1 and Tensor(4).argmax(0) == 0
-    assert Tensor([[[1, 9], [8, 2]]]).argmax(-2) == [[1, 0]]
+    assert (3 - t)._prev[1] is t and (3 - t)._prev[0].data == 3 and bool(Tensor([2.0])) and not Tensor(0.0)
+    assert (t.argmax(), t.argmax(0), Tensor([[3, 1], [3, 7]]).argmax(1), Tensor(4).argmax(0)) == (5, [1, 1, 1], [0, 1], 0)
+    assert Tensor([3, 5, 5]).argmax() == 1 and Tensor([[[1, 9], [8, 2]]]).argmax(-2) == [[1, 0]]
+    assert t[[1, 0], 0].data == [4, 1] and t[0, [1, 0]].data == [2, 1] and t[range(2), Array([2, 0])].data == [3, 4]
 
 
-def test_tensors_are_created_as_pytorch_does():
-    assert Tensor.zeros(2, 3).data == [[0.0] * 3] * 2 and Tensor.ones((1, 2)).data == [[1.0, 1.0]]
-    assert Tensor.full((2, 1), 7).data == [[7], [7]] and Tensor.full(2, 0.5).data == [0.5, 0.5] and Tensor.zeros().data == 0.0
+def test_tensors_are_created_with_the_numbers_of_pytorch_and_the_random_module():
+    assert Tensor.zeros(2, 3).data == [[0.0] * 3] * 2 and Tensor.ones((1, 2)).data == [[1.0, 1.0]] and Tensor.zeros().data == 0
+    assert Tensor.full((2, 1), 7).data == [[7], [7]] and Tensor.full(2, 0.5).data == [0.5, 0.5]
     assert Tensor.eye(2).data == [[1.0, 0.0], [0.0, 1.0]] and Tensor.eye(1, 3).data == [[1.0, 0.0, 0.0]]
     assert Tensor.arange(3).data == [0, 1, 2] and Tensor.arange(1, 2, 0.25).data == [1, 1.25, 1.5, 1.75]
-    assert Tensor.arange(5, 0, -2).data == [5, 3, 1] and Tensor.arange(2, 2).data == [] and Tensor.arange(1, 4).data == [1, 2, 3]
-    rows = Tensor.zeros(2, 2)
-    rows.data[0][0] = 1.0
-    assert rows.data == [[1.0, 0.0], [0.0, 0.0]], "rows must be lists of their own"
-    for create in (Tensor.zeros, Tensor.ones, Tensor.rand, Tensor.randn, Tensor.eye, Tensor.arange):
-        assert create(2).requires_grad and not create(2, requires_grad=False).requires_grad
-    assert not Tensor.full((2,), 1.0, requires_grad=False).requires_grad
-    assert not Tensor.uniform(0, 1, 2, requires_grad=False).requires_grad
-
-
-def test_randomness_is_that_of_the_random_module():
+    assert Tensor.arange(5, 0, -2).data == [5, 3, 1] and Tensor.arange(2, 2).data == [] and Tensor.arange(1, 3).data == [1, 2]
     random.seed(3)
     drawn = [Tensor.rand(2, 2).data, Tensor.randn(3).data, Tensor.uniform(-2, 5, 2).data]
     random.seed(3)
-    expected = [[[random.random() for _ in "12"] for _ in "12"], [random.gauss(0, 1) for _ in "123"],
-                [random.uniform(-2, 5) for _ in "12"]]
-    assert drawn == expected
+    assert drawn == [[[random.random() for _ in "12"] for _ in "12"], [random.gauss(0, 1) for _ in "123"],
+                     [random.uniform(-2, 5) for _ in "12"]]
+    for create in Tensor.zeros, Tensor.ones, Tensor.rand, Tensor.randn, Tensor.eye, Tensor.arange:
+        assert create(2).requires_grad and not create(2, requires_grad=False).requires_grad
+    assert Tensor.full(2, 1).requires_grad and not Tensor.full(2, 1, requires_grad=False).requires_grad
+    assert Tensor.uniform(0, 1, 2).requires_grad and not Tensor.uniform(0, 1, 2, requires_grad=False).requires_grad
+    rows = Tensor.zeros(2, 2)
+    rows.data[0][0] = 1.0
+    assert rows.data == [[1.0, 0.0], [0.0, 0.0]], "rows are lists of their own"
 
 
 def test_repr():
     assert repr(Value(data=2.0, label="x")) == "Value(data=2.0, grad=0.0)"
     assert repr(Tensor([[1.0, -2.5], [100.0, 1 / 3]])) == "Tensor([[     1,   -2.5],\n        [   100, 0.3333]])"
-    assert repr(Tensor(2.0)) == "Tensor(2)" and repr(Tensor([1, 20])) == "Tensor([ 1, 20])" and "0" in repr(Tensor([]))
-    large = repr(Tensor.arange(2000).reshape(2, 1000))
-    assert "shape=(2, 1000)" in large and "..." in large and len(large) < 300 and "1999" in large and "1003" not in large
-    deep = repr(Tensor.zeros(20, 20, 20))
-    assert deep.count("\n") < 60 and "shape=(20, 20, 20)" in deep
+    assert [repr(Tensor(2.0)), repr(Tensor([1, 20])), repr(Tensor([]))] == ["Tensor(2)", "Tensor([ 1, 20])", "Tensor([], shape=(0,))"]
+    large, deep = repr(Tensor.arange(2000).reshape(2, 1000)), repr(Tensor.zeros(20, 20, 20))
+    assert "shape=(2, 1000)" in large and "..." in large and "1999" in large and "1003" not in large and len(large) < 300
+    assert "shape=(20, 20, 20)" in deep and deep.count("\n") < 60
+    assert repr(MLP(2, [2, 1])) == "MLP of [Layer of [ReLUNeuron(2), ReLUNeuron(2)], Layer of [LinearNeuron(2)]]"
+    text = repr(Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1, bias=False)))
+    assert all(word in text for word in ["Sequential", "0: Linear(2, 3", "relu", "Linear(3, 1, bias=False)", "12"])
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1382,7 +1187,7 @@ def test_repr():
 # ----------------------------------------------------------------------------------------------------
 
 class Everything(Module):
-    """Parameters in all places, one of them twice, and constants."""
+    """Parameters in all places, one of them twice; a constant; itself."""
 
     def __init__(self):
         self.scale = Value(2.0)
@@ -1390,7 +1195,7 @@ class Everything(Module):
         self.again = self.scale
         self.mean = Tensor([5.0], requires_grad=False)
         self.layer = Linear(1, 2, bias=False)
-        self.itself = self
+        self.itself = [self]
 
 
 def test_parameters_are_named_by_the_way_to_them():
@@ -1399,31 +1204,26 @@ def test_parameters_are_named_by_the_way_to_them():
     assert list(names) == ["scale", "items.0", "items.1.deep.0", "items.1.deep.1", "layer.weight"]
     assert names["scale"] is model.scale and model.parameters() == list(names.values())
     assert [name for name, _ in model.named_parameters("m.")] == ["m." + name for name in names]
-    assert list(model.state_dict()) == ["scale", *list(names)[1:4], "again", "mean", "layer.weight"]
-    assert list(MLP(1, [2, 1]).state_dict())[:4] == ["layers.0.neurons.0.w.0", "layers.0.neurons.0.b",
-                                                     "layers.0.neurons.1.w.0", "layers.0.neurons.1.b"]
+    assert list(model.state_dict()) == [*list(names)[:4], "again", "mean", "layer.weight"]
+    assert list(MLP(1, [2, 1]).state_dict())[:3] == [f"layers.0.neurons.{name}" for name in ("0.w.0", "0.b", "1.w.0")]
     net = Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1, bias=False))
     assert list(net.state_dict()) == ["0.weight", "0.bias", "2.weight"] and len(net) == 3 and net[2].bias is None
 
 
 def test_zero_grad_forgets_the_gradients_of_values_and_tensors():
     model = Everything()
-    (model.scale * 3).backward()
-    model.layer([[1.0]]).sum().backward()
-    model.mean.grad = [1.0]
-    optimizer = SGD(model.parameters(), lr=1)
-    assert [model.scale.grad, model.layer.weight.grad] == [3, [[1], [1]]]
-    for forget in model.zero_grad, optimizer.zero_grad:
+    for forget in model.zero_grad, SGD(model.parameters(), lr=1).zero_grad:
+        (model.scale * 3).backward()
+        model.layer([[1.0]]).backward()
+        assert [model.scale.grad, model.layer.weight.grad] == [3, [[1], [1]]]
         forget()
         assert [model.scale.grad, model.layer.weight.grad] == [0.0, None]
-        (model.scale * 3).backward()
 
 
 def test_state_dict_round_trip():
     first, second = Everything(), Everything()
-    for p in first.parameters():
+    for p in first.parameters() + [first.mean]:
         p.data = nest([x + 0.5 for x in flat(p.data)], shape_of(p.data))
-    first.mean.data = [7.0]
     state = first.state_dict("model.")
     second.load_state_dict(dict(state, other=1.0), prefix="model.")
     assert second.state_dict() == first.state_dict() and list(state)[0] == "model.scale"
@@ -1433,190 +1233,129 @@ def test_state_dict_round_trip():
     assert second.mean.data == [3]
 
 
-def test_the_same_seed_gives_the_network_of_micrograd():
-    """Weights are uniform(-1, 1), neuron after neuron, and biases 0; constructing does not reseed."""
+def test_the_same_seed_gives_the_network_of_micrograd_and_the_layer_of_pytorch():
+    """Weights are uniform(-1, 1), neuron after neuron, biases 0; in a Linear both uniform within 1 / sqrt(nin)."""
     random.seed(5)
-    model = MLP(3, [4, 2, 1])
-    rng = random.Random(5)
-    for layer, nin, nout in zip(model.layers, (3, 4, 2), (4, 2, 1)):
-        for neuron in layer.neurons:
-            assert [w.data for w in neuron.w] == [rng.uniform(-1, 1) for _ in range(nin)] and neuron.b.data == 0
-    assert len({w.data for w in model.parameters()}) == 12 + 8 + 2 + 1
-    assert [n.act for layer in model.layers for n in layer.neurons] == ["relu"] * 6 + ["linear"]
-    assert MLP(2, [1, 1], act="tanh").layers[0].neurons[0].act == "tanh"
-    assert Neuron(2, nonlin=False)([1.0, 1.0])._op == "dot" and Neuron(2).act == "relu"
-
-
-def test_linear_is_initialised_as_pytorch_does():
-    random.seed(5)
-    layer = Linear(16, 2)
-    rng = random.Random(5)
+    model, layer, rng = MLP(3, [4, 2, 1]), Linear(16, 2), random.Random(5)
+    for neuron in [n for layer in model.layers for n in layer.neurons]:
+        assert [w.data for w in neuron.w] == [rng.uniform(-1, 1) for _ in neuron.w] and neuron.b.data == 0
+    assert [[len(n.w) for n in layer.neurons] for layer in model.layers] == [[3] * 4, [4] * 2, [2]]
     assert layer.weight.data == [[rng.uniform(-0.25, 0.25) for _ in range(16)] for _ in range(2)]
     assert layer.bias.data == [rng.uniform(-0.25, 0.25) for _ in range(2)]
-    assert layer.weight.shape == (2, 16)
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=2, max_size=4), n=st.integers(1, 3), seed=SEEDS,
-       act=st.sampled_from(sorted(set(re.findall(r"x\.(\w+)\(\)", repr(OPERATIONS))) - {"log", "sqrt", "exp"})))
+       act=st.sampled_from(sorted(FUNCTIONS.keys() - {"log", "sqrt", "exp"}) + ["leaky_relu"]))
 def test_a_network_of_values_is_the_same_network_of_tensors(sizes, n, seed, act):
     random.seed(seed)
-    model = MLP(sizes[0], sizes[1:], act=act)
-    steps = []
+    model, linears = MLP(sizes[0], sizes[1:], act=act), []
     for layer in model.layers:
-        steps += [Linear(len(layer.neurons[0].w), len(layer.neurons)), getattr(Tensor, act)]
-        steps[-2].weight.data = [[w.data for w in neuron.w] for neuron in layer.neurons]
-        steps[-2].bias.data = [neuron.b.data for neuron in layer.neurons]
-    net = Sequential(*steps[:-1])
+        linears.append(Linear(len(layer.neurons[0].w), len(layer.neurons)))
+        linears[-1].weight.data = [[w.data for w in neuron.w] for neuron in layer.neurons]
+        linears[-1].bias.data = [neuron.b.data for neuron in layer.neurons]
+    steps = [step for linear in linears for step in (linear, getattr(Tensor, act))][:-1]     # the last one is linear
     xs = Tensor.uniform(-1, 1, n, sizes[0])
-    values = [[Value(x) for x in row] for row in xs.data]
+    values, targets = [[Value(x) for x in row] for row in xs.data], nest([0.5] * n * sizes[-1], (n, sizes[-1]))
     outs = [out if isinstance(out, list) else [out] for out in map(model, values)]
-    assert all(isinstance(model(row), Value if sizes[-1] == 1 else list) for row in values)
-    targets = nest([0.5] * n * sizes[-1], (n, sizes[-1]))
-    out, loss, value_loss = net(xs), mse_loss(net(xs), targets), mse_loss(outs, targets)
-    (loss * loss).backward()
-    (value_loss * value_loss).backward()
+    out = Sequential(*steps)(xs)
+    (mse_loss(out, targets) ** 2).backward()
+    (mse_loss(outs, targets) ** 2).backward()
 
     def close(actual, expected):
-        return actual == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        return flat(actual) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
-    assert close(flat(out.data), [v.data for row in outs for v in row]) and close(loss.item(), value_loss.data)
-    assert close(flat(xs.grad), [v.grad for row in values for v in row])
-    for layer, step in zip(model.layers, steps[::2]):
-        assert close(flat(step.weight.grad), [w.grad for neuron in layer.neurons for w in neuron.w])
+    assert close(out.data, [v.data for row in outs for v in row]) and (type(model(values[0])) is list) == (sizes[-1] > 1)
+    assert close(xs.grad, [v.grad for row in values for v in row])
+    for layer, step in zip(model.layers, linears):
+        assert close(step.weight.grad, [w.grad for neuron in layer.neurons for w in neuron.w])
         assert close(step.bias.grad, [neuron.b.grad for neuron in layer.neurons])
 
 
-def test_a_neuron_is_act_of_w_dot_x_plus_b_whatever_its_weights_are_now():
-    for act, expected in ("relu", 11.5), ("linear", 11.5), (lambda v: v * 2, 23), (Value.tanh, math.tanh(11.5)):
-        neuron = Neuron(2, act=act)
-        for w1, w2, b in (1.0, 1.0, 1.0), (2.0, 3.0, 0.5):      # an assigned weight counts, each time
-            neuron.w[0].data, neuron.w[1].data, neuron.b.data = w1, w2, b
-            x = [Value(1.0), 3.0]
-            out = neuron(x)
-        assert out.data == pytest.approx(expected)
-        neuron.w[1], neuron.b = Value(0.0), Value(1.0)          # and so does a new one
-        assert neuron([1, 3]).data == pytest.approx({11.5: 3, 23: 6}.get(expected, math.tanh(3)))
-        neuron([1, 3]).backward()
-        assert neuron.w[1].grad != 0 and neuron.b.grad != 0
-    random.seed(0)
-    check(lambda x, w, b: with_parameters(Neuron(1, act="tanh"), w, b)([x]), [Value(0.3), Value(0.7), Value(-0.2)])
-    assert Layer(1, 2)(Value(2.0))[0].data == Layer.__call__(Layer(1, 1), [2.0]).data or True
+def test_all_gradients_of_a_network_of_values_to_the_third_order():
+    """With weights and inputs that are used again and again, which neurons treat as rows."""
+    model = MLP(2, [2, 2, 1], act="tanh")
+
+    def f(*numbers):
+        xs, ws = list(numbers[:2]), iter(numbers[2:])
+        for neuron in [n for layer in model.layers for n in layer.neurons]:
+            neuron.w, neuron.b = [next(ws) for _ in neuron.w], next(ws)
+        return model(xs) * model(xs[::-1]) + model([xs[0], 1.0])
+    numbers, = draw_numbers(1, [17], [range(-63, 64, 2)], float)
+    check(f, list(map(Value, numbers[:2 + 6 + 6 + 3])))
 
 
-def with_parameters(neuron, w, b):
-    neuron.w, neuron.b = [w], b
-    return neuron
-
-
-def test_weights_and_inputs_that_are_shared_are_differentiated_to_any_order():
-    model = MLP(2, [3, 3, 1], act="tanh")
-    x = [Value(0.3), Value(-0.6)]
-
-    def f(*xs):
-        return model(xs[:2]) * model(xs[1::-1]) + model([xs[0], 1.0])
-    check(f, x)
-    w, b = model.layers[0].neurons[0].w[0], model.layers[1].neurons[2].b
-    out = f(*x)
-    slopes = grad(out, [w, b], create_graph=True)
-    for slope in slopes:
-        seconds = grad(slope, [w, b])
-        for p, second in zip((w, b), seconds):
-            def at(t, p=p):
-                p.data += t
-                try:
-                    return grad(f(*x), [w, b])[slopes.index(slope)].data
-                finally:
-                    p.data -= t
-            assert agrees(second.data, differences(at, h=1 / 1024), False)
-
-
-def test_modules_pickle_and_deepcopy_and_go_their_own_way():
-    for model, x in (MLP(2, [3, 1], act="tanh"), [1.0, 2.0]), (Sequential(Linear(2, 3), Tensor.relu, Tensor.softmax), [[1.0, 2.0]]):
-        before = model.state_dict()
-        flat(model(x).data)
-        for twin in copy.deepcopy(model), pickle.loads(pickle.dumps(model)):
-            assert twin.state_dict() == before and twin(x).data == model(x).data
-            (twin(x) * twin(x)).sum().backward() if isinstance(x[0], list) else twin(x).backward()
-            assert any(p.grad for p in twin.parameters()) and not any(p.grad for p in model.parameters())
-            twin.parameters()[0].data = nest([9.0] * len(flat(twin.parameters()[0].data)), shape_of(twin.parameters()[0].data))
-            assert twin(x).data != model(x).data and model.state_dict() == before
-
-
-def test_repr_of_modules():
-    assert repr(MLP(2, [3, 1])) == "MLP of [Layer of [ReLUNeuron(2), ReLUNeuron(2), ReLUNeuron(2)], Layer of [LinearNeuron(3)]]"
-    text = repr(Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1, bias=False)))
-    assert all(word in text for word in ["Sequential", "0: Linear(2, 3", "relu", "Linear(3, 1, bias=False)", "12"])
+@pytest.mark.parametrize("act, expected", [("relu", [11.5, 3.0]), ("linear", [11.5, 3.0]), (lambda v: v * 2, [23.0, 6.0]),
+                                           (Value.tanh, [math.tanh(11.5), math.tanh(3.0)])])
+def test_a_neuron_is_act_of_w_dot_x_plus_b_whatever_its_weights_are_now(act, expected):
+    neuron = Neuron(2, act=act)
+    neuron([1.0, 3.0])
+    neuron.w[0].data, neuron.w[1].data, neuron.b.data = 2.0, 3.0, 0.5           # what is assigned counts
+    assert neuron([Value(1.0), 3.0]).data == expected[0]
+    neuron.w[1], neuron.b = Value(0.0), Value(1.0)                              # and so does a new Value
+    out = neuron([1.0, 3.0])
+    out.backward()
+    assert out.data == expected[1] and neuron.w[1].grad == 3 * neuron.b.grad != 0
+    assert Neuron(2, nonlin=False)([1.0, 1.0])._op == "dot" and Neuron(1)(5.0)._op == Neuron(1)([5.0])._op == "relu"
 
 
 # ----------------------------------------------------------------------------------------------------
 # Losses
 # ----------------------------------------------------------------------------------------------------
 
-LOSSES = [  # loss, the loss of one prediction and target in closed form, targets
-    (mse_loss, lambda p, t: (p - t) ** 2, [0.75, -1.5, 2.0]),
-    (hinge_loss, lambda s, t: max(0, 1 - t * s), [1, -1]),
-    (binary_cross_entropy_with_logits, lambda x, t: -t * math.log(1 / (1 + math.exp(-x)))
-        - (1 - t) * math.log(1 - 1 / (1 + math.exp(-x))), [0, 1, 0.25]),
-]
+def bce(x, t):
+    p = 1 / (1 + math.exp(-x))
+    return -t * math.log(p) - (1 - t) * math.log(1 - p)
 
 
-@pytest.mark.parametrize("loss, closed_form, targets", LOSSES, ids=lambda x: getattr(x, "__name__", ""))
+#         loss                              of one number                       targets            at (BIG, 1), (-BIG, 1)
+LOSSES = [(mse_loss,                         lambda p, t: (p - t) ** 2,          [0.75, -1.5, 2.0], [inf, inf]),
+          (hinge_loss,                       lambda s, t: max(0, 1 - t * s),     [1, -1],           [0, BIG]),
+          (binary_cross_entropy_with_logits, bce,                                [0, 1, 0.25],      [0, BIG])]
+
+
+@pytest.mark.parametrize("loss, closed_form, targets, at_big", LOSSES, ids=[row[0].__name__ for row in LOSSES])
 @given(shape=SHAPES, seed=SEEDS)
-def test_loss_is_its_closed_form_on_tensors_and_lists_of_values(loss, closed_form, targets, shape, seed):
-    n = math.prod(shape)
-    x, = draw_numbers(seed, [n], [REAL], float)
-    t = random.Random(seed).choices(targets, k=n)
-    expected = list(map(closed_form, x, t))
-    logits, labels = nest(x, shape), nest(t, shape)
-    tensor, values = Tensor(logits), list(map(Value, x))
-    value_logits = nest(values, shape)
-    for call in (lambda: loss(tensor, labels, reduction="none"), lambda: loss(tensor, Tensor(labels), "none")):
-        assert call().shape == shape and flat(call().data) == pytest.approx(expected)
-    if shape:
-        assert [v.data for v in flat(loss(value_logits, labels, reduction="none"))] == pytest.approx(expected)
-    for reduction, total_loss in ("sum", sum(expected)), ("mean", sum(expected) / n):
-        assert loss(tensor, labels, reduction=reduction).item() == pytest.approx(total_loss)
-        assert loss(value_logits, labels, reduction=reduction).data == pytest.approx(total_loss)
-    assert loss(tensor, labels).item() == pytest.approx(total_loss)
-    check(lambda x, t: loss(x, t), [tensor, Tensor(labels)], orders=2)
-    check(lambda *xs: loss(nest(xs, shape), labels), values[:6] if n <= 6 else values, orders=1)
+def test_loss_is_its_closed_form_on_tensors_and_lists_of_values(loss, closed_form, targets, at_big, shape, seed):
+    n, t = math.prod(shape), random.Random(seed).choices(targets, k=24)
+    x, t = draw_numbers(seed, [n], [REAL], float)[0], t[:n]
+    expected, logits, labels = list(map(closed_form, x, t)), Tensor(nest(x, shape)), nest(t, shape)
+    values = nest(list(map(Value, x)), shape)
+    for reduction, numbers in ("none", expected), ("sum", [sum(expected)]), ("mean", [sum(expected) / n]):
+        for target in labels, Tensor(labels), Array(labels):
+            assert flat(loss(logits, target, reduction=reduction).data) == pytest.approx(numbers)
+        assert [v.data for v in flat(loss(values, labels, reduction))] == pytest.approx(numbers)
+    assert loss(logits, labels).item() == pytest.approx(sum(expected) / n) == item(loss(values, labels))
+    check(loss, [logits, Tensor(labels)], orders=2)
+    check(lambda *xs: loss(nest(xs, shape), labels), flat(values), orders=1)
+    for big, number in zip([BIG, -BIG], at_big):
+        assert loss(Tensor([big]), [1]).item() == loss([Value(big)], [1]).data == number
 
 
 @given(n=st.integers(1, 3), classes=st.integers(1, 4), seed=SEEDS, single=st.booleans())
 def test_cross_entropy_is_minus_log_of_the_softmax_at_the_target(n, classes, seed, single):
     x, = draw_numbers(seed, [n * classes], [REAL], float)
     rows, targets = nest(x, (n, classes)), random.Random(seed).choices(range(classes), k=n)
-    expected = [math.log(sum(map(math.exp, row))) - row[t] for row, t in zip(rows, targets)]
     if single:
-        assert cross_entropy(rows[0], targets[0]).item() == pytest.approx(expected[0])
-        check(lambda x: cross_entropy(x, targets[0]), [Tensor(rows[0])])
-        check(lambda *xs: cross_entropy(list(xs), targets[0]), list(map(Value, rows[0])))
-        return
-    values = [list(map(Value, row)) for row in rows]
-    assert cross_entropy(Tensor(rows), targets, "none").data == pytest.approx(expected)
-    assert [v.data for v in cross_entropy(values, Array(targets), "none")] == pytest.approx(expected)
-    for logits in Tensor(rows), values:
-        assert item(cross_entropy(logits, targets, reduction="sum")) == pytest.approx(sum(expected))
-        assert item(cross_entropy(logits, tuple(targets))) == pytest.approx(sum(expected) / n)
-    check(lambda x: cross_entropy(x, targets), [Tensor(rows)], orders=2)
-    check(lambda *xs: cross_entropy(nest(xs, (n, classes)), targets), [v for row in values for v in row], orders=2)
-
-
-@pytest.mark.parametrize("x, t, losses", [(BIG, 1, [inf, 0, 0]), (-BIG, 1, [inf, inf, BIG]), (BIG, 0, [inf, 1, BIG]),
-                                          (-BIG, 0, [inf, 1, 0]), (800.0, 0, [640000, 1, 800]), (-800.0, 0, [640000, 1, 0])])
-def test_losses_of_the_largest_logits(x, t, losses):
-    for (loss, _, _), expected in zip(LOSSES, losses):
-        for logits in Tensor([x]), [Value(x)]:
-            assert item(loss(logits, [t])) == pytest.approx(expected) or loss is hinge_loss and expected is inf
-    logits = Tensor([[BIG, -BIG], [-BIG, BIG]])
-    assert cross_entropy(logits, [0, 1]).item() == 0 and cross_entropy(logits, [1, 1]).item() == inf
+        rows, targets = rows[:1], targets[:1]
+    expected = [math.log(sum(map(math.exp, row))) - row[t] for row, t in zip(rows, targets)]
+    shape, target = ((classes,), targets[0]) if single else ((n, classes), targets)
+    x = x[:math.prod(shape)]
+    tensor, values = Tensor(nest(x, shape)), nest(list(map(Value, x)), shape)
+    for logits in tensor, values:
+        for reduction, numbers in ("none", expected), ("sum", [sum(expected)]), ("mean", [sum(expected) / len(rows)]):
+            losses = cross_entropy(logits, target, reduction=reduction)
+            numbers_given = flat(losses.data) if logits is tensor else [v.data for v in flat(losses)]
+            assert numbers_given == pytest.approx(numbers)
+        assert item(cross_entropy(logits, target if single else Array(target))) == pytest.approx(sum(expected) / len(rows))
+    check(lambda x: cross_entropy(x, target), [tensor])
+    check(lambda *xs: cross_entropy(nest(xs, shape), target), flat(values), orders=2)
 
 
 # ----------------------------------------------------------------------------------------------------
 # Optimizers: the formulas of the textbook, number by number, over many steps
 # ----------------------------------------------------------------------------------------------------
 
-def sgd_by_hand(p, gradient, steps, lr, momentum=0, nesterov=False, weight_decay=0):
+def sgd(p, gradient, steps, lr, momentum=0, nesterov=False, weight_decay=0):
     velocity = 0
     for _ in range(steps):
         g = gradient(p) + weight_decay * p
@@ -1625,95 +1364,84 @@ def sgd_by_hand(p, gradient, steps, lr, momentum=0, nesterov=False, weight_decay
     return p
 
 
-def adam_by_hand(p, gradient, steps, lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, decoupled=False):
+def adam(p, gradient, steps, lr=0.001, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, decoupled=False):
     m = v = 0
     for t in range(1, steps + 1):
-        g = gradient(p)
-        if decoupled:
-            p -= lr * weight_decay * p
-        else:
-            g += weight_decay * p
+        g = gradient(p) + (0 if decoupled else weight_decay * p)
+        p -= lr * weight_decay * p if decoupled else 0
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g ** 2
         p -= lr * (m / (1 - betas[0] ** t)) / (math.sqrt(v / (1 - betas[1] ** t)) + eps)
     return p
 
 
-def adamw_by_hand(p, gradient, steps, weight_decay=0.01, **options):
-    return adam_by_hand(p, gradient, steps, weight_decay=weight_decay, decoupled=True, **options)
+def adamw(p, gradient, steps, weight_decay=0.01, **options):
+    return adam(p, gradient, steps, weight_decay=weight_decay, decoupled=True, **options)
 
 
-@pytest.mark.parametrize("optimizer, by_hand, options", [
-    (SGD, sgd_by_hand, dict(lr=0.1)), (SGD, sgd_by_hand, dict(lr=0.05, momentum=0.9)),
-    (SGD, sgd_by_hand, dict(lr=0.05, momentum=0.9, nesterov=True)), (SGD, sgd_by_hand, dict(lr=0.1, weight_decay=0.3)),
-    (SGD, sgd_by_hand, dict(lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2)),
-    (Adam, adam_by_hand, dict()), (Adam, adam_by_hand, dict(lr=0.1)), (Adam, adam_by_hand, dict(lr=0.1, betas=(0.5, 0.7))),
-    (Adam, adam_by_hand, dict(lr=0.1, eps=0.5)), (Adam, adam_by_hand, dict(lr=0.1, weight_decay=0.3)),
-    (AdamW, adamw_by_hand, dict()), (AdamW, adamw_by_hand, dict(lr=0.1, weight_decay=0.3)),
-    (AdamW, adamw_by_hand, dict(lr=0.1, weight_decay=0, betas=(0.8, 0.9), eps=1e-3)),
-], ids=lambda x: getattr(x, "__name__", str(x)) if not callable(x) or isinstance(x, type) else "")
+OPTIMIZERS = pytest.mark.parametrize("optimizer, by_hand, options", [
+    (SGD, sgd, dict(lr=0.1)), (SGD, sgd, dict(lr=0.05, momentum=0.9)), (SGD, sgd, dict(lr=0.1, weight_decay=0.3)),
+    (SGD, sgd, dict(lr=0.05, momentum=0.9, nesterov=True)),
+    (SGD, sgd, dict(lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2)),
+    (Adam, adam, dict()), (Adam, adam, dict(lr=0.1)), (Adam, adam, dict(lr=0.1, betas=(0.5, 0.7))),
+    (Adam, adam, dict(lr=0.1, eps=0.5)), (Adam, adam, dict(lr=0.1, weight_decay=0.3)),
+    (AdamW, adamw, dict()), (AdamW, adamw, dict(lr=0.1, weight_decay=0.3)),
+    (AdamW, adamw, dict(lr=0.1, weight_decay=0, betas=(0.8, 0.9), eps=1e-3)),
+], ids=lambda x: x.__name__ if isinstance(x, type) else "" if callable(x) else str(x))
+
+
+@OPTIMIZERS
 def test_optimizer_is_the_textbook_over_many_steps(optimizer, by_hand, options):
-    """On the losses (p - 3)**4 / 4, each element from elsewhere, for Values and Tensors together."""
+    """On the losses (p - 3)**4 / 4, each number from elsewhere, Values and Tensors together."""
     starts = [0.5, -1.0, 2.0, 4.0, 1.0, 2.5, 3.5]
-    value, tensor, scalar = Value(starts[0]), Tensor([starts[1:3], starts[3:5]]), Tensor(starts[5])
-    unused, row = Tensor([1.0]), Tensor([starts[6]])
-    step = optimizer([value, tensor, unused, scalar, row], **options)
+    params = [Value(starts[0]), Tensor([starts[1:3], starts[3:5]]), Tensor(starts[5]), Tensor([starts[6]])]
+    unused = Tensor([1.0])
+    step = optimizer(params[:2] + [unused] + params[2:], **options)
     for _ in range(40):
         step.zero_grad()
-        for p in value, tensor, scalar, row:
+        for p in params:
             ((p - 3) ** 4 / 4).backward()
         step.step()
     expected = [by_hand(p, lambda p: (p - 3) ** 3, 40, **options) for p in starts]
-    assert [value.data, *flat(tensor.data), scalar.data, *row.data] == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    assert [x for p in params for x in flat(p.data)] == pytest.approx(expected, rel=1e-12, abs=1e-12)
     assert unused.data == [1.0]
 
 
-def test_the_learning_rate_can_be_assigned():
-    w = Value(1.0)
-    optimizer = SGD([w], lr=0.5)
-    w.grad = 1.0
-    optimizer.step()
-    optimizer.lr = 0.125
-    optimizer.step()
-    assert w.data == 1 - 0.5 - 0.125
-
-
-@pytest.mark.parametrize("make", [lambda ps: SGD(ps, lr=0.1, momentum=0.9), lambda ps: Adam(ps, lr=0.1), lambda ps: AdamW(ps, lr=0.1),
-                                  lambda ps: SGD(ps, lr=0.1)])
-def test_training_that_goes_on_from_a_state_is_the_same_to_the_last_bit(make):
+@OPTIMIZERS
+def test_training_that_goes_on_from_a_state_is_the_same_to_the_last_bit(optimizer, by_hand, options):
     def start():
-        return [Value(1.0), Tensor([[2.0, -3.0]]), Tensor(0.5)]
+        params = [Value(1.0), Tensor([[2.0, -3.0]]), Tensor(0.5)]
+        return params, optimizer(params, **options)
 
-    def steps(params, optimizer, n):
-        for _ in range(n):
+    def train(params, optimizer, steps):
+        for _ in range(steps):
             optimizer.zero_grad()
             for p in params:
                 (p.sin() * p).backward()
             optimizer.step()
             optimizer.lr *= 0.9
 
-    one, two, three = start(), start(), start()
-    first, second, third = make(one), make(two), make(three)
-    steps(one, first, 9)
-    steps(two, second, 4)
+    (whole, first), (half, second), (rest, third) = start(), start(), start()
+    train(whole, first, 9)
+    train(half, second, 4)
     state = copy.deepcopy(second.state_dict("o."))
     assert all(isinstance(x, (int, float, list)) and name.startswith("o.") for name, x in state.items())
-    for p, q in zip(three, two):
+    for p, q in zip(rest, half):
         p.data = q.data
     third.load_state_dict(dict(state, other=1), prefix="o.")
-    steps(two, second, 1)                   # does not change the state that was handed out, nor third
-    assert state == third.state_dict("o.")
-    steps(three, third, 5)
-    assert [p.data for p in three] == [p.data for p in one] and third.state_dict() == first.state_dict()
+    train(half, second, 1)                      # leaves alone what was handed out
+    assert third.state_dict("o.") == state
+    train(rest, third, 5)
+    assert [p.data for p in rest] == [p.data for p in whole] and third.state_dict() == first.state_dict()
 
 
-def test_clip_grad_norm_scales_all_gradients_together():
-    for max_norm in 1.0, 6.5, 13.0, 14.0, 0.0:
-        v, t, unused = Value(1.0), Tensor([[1.0, 1.0]]), Tensor([1.0])
-        v.grad, t.grad = 3.0, [[-4.0, 12.0]]
-        assert clip_grad_norm(iter([v, t, unused]), max_norm) == 13
-        scale = min(1, max_norm / (13 + 1e-6))
-        assert [v.grad, *t.grad[0]] == pytest.approx([3 * scale, -4 * scale, 12 * scale], rel=1e-15) and unused.grad is None
+@pytest.mark.parametrize("max_norm", [0.0, 1.0, 6.5, 13.0, 14.0])
+def test_clip_grad_norm_scales_all_gradients_together(max_norm):
+    v, t, unused = Value(1.0), Tensor([[1.0, 1.0]]), Tensor([1.0])
+    v.grad, t.grad = 3.0, [[-4.0, 12.0]]
+    assert clip_grad_norm(iter([v, t, unused]), max_norm) == 13
+    scale = min(1, max_norm / (13 + 1e-6))      # 1e-6 as PyTorch has it
+    assert [v.grad, *t.grad[0]] == pytest.approx([3 * scale, -4 * scale, 12 * scale], rel=1e-15) and unused.grad is None
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1721,26 +1449,23 @@ def test_clip_grad_norm_scales_all_gradients_together():
 # ----------------------------------------------------------------------------------------------------
 
 def test_the_published_numbers_of_micrograd():
-    """The example of micrograd's README, https://github.com/karpathy/micrograd, and the same with tanh."""
-    for act, numbers in ("relu", (24.7041, 138.8338, 645.5773)), ("tanh", (4.6252, 27.0601, 117.3345)):
+    """Those of its README (https://github.com/karpathy/micrograd), and of the same expression with tanh."""
+    for act, numbers in (Value.relu, (24.7041, 138.8338, 645.5773)), (Value.tanh, (4.6252, 27.0601, 117.3345)):
         a, b = Value(-4.0), Value(2.0)
-        act = getattr(Value, act)
-        c = a + b
-        d = a * b + b ** 3
+        c, d = a + b, a * b + b ** 3
         c += c + 1
         c += 1 + c + (-a)
         d += d * 2 + act(b + a)
         d += 3 * d + act(b - a)
-        e = c - d
-        f = e ** 2
+        f = (c - d) ** 2
         g = f / 2.0
         g += 10.0 / f
         g.backward()
-        assert [round(x, 4) for x in (g.data, a.grad, b.grad)] == list(numbers)
+        assert (round(g.data, 4), round(a.grad, 4), round(b.grad, 4)) == numbers
 
 
 def test_the_demo_trains_to_the_losses_that_micrograd_prints():
-    """MLP(2, [16, 16, 1]), max-margin loss and a penalty on weights; the losses are those of micrograd 0.1.0."""
+    """MLP(2, [16, 16, 1]), max-margin loss and a penalty on weights: the losses of micrograd 0.1.0 itself."""
     from micrograd.engine import Value
     from micrograd.nn import MLP
     random.seed(1337)
@@ -1750,8 +1475,7 @@ def test_the_demo_trains_to_the_losses_that_micrograd_prints():
     for k in range(10):
         scores = list(map(model, [list(map(Value, row)) for row in X]))
         losses = [(1 + -yi * score).relu() for yi, score in zip(y, scores)]
-        data_loss = sum(losses) * (1.0 / len(losses))
-        total_loss = data_loss + 1e-4 * sum((p * p for p in model.parameters()))
+        total_loss = sum(losses) * (1.0 / len(losses)) + 1e-4 * sum((p * p for p in model.parameters()))
         model.zero_grad()
         total_loss.backward()
         for p in model.parameters():
@@ -1762,7 +1486,7 @@ def test_the_demo_trains_to_the_losses_that_micrograd_prints():
                                      0.5544711630409555, 0.5374268818916573], abs=1e-9)
 
 
-def test_the_lecture_trains_a_network_and_draws_its_graph():
+def test_the_lectures_draw_a_neuron_and_train_a_network():
     from micrograd.engine import Value
     from micrograd.nn import MLP, Layer, Module, Neuron
 
@@ -1779,17 +1503,16 @@ def test_the_lecture_trains_a_network_and_draws_its_graph():
         return nodes, edges
 
     x1, x2, w1, w2 = Value(2.0, label="x1"), Value(0.0, label="x2"), Value(-3.0, label="w1"), Value(1.0, label="w2")
-    b = Value(6.8813735870195432, label="b")
-    n = x1 * w1 + x2 * w2 + b
+    n = x1 * w1 + x2 * w2 + Value(6.8813735870195432, label="b")
     n.label = "n"
     o = n.tanh()
     o.backward()
-    assert [round(v.grad, 4) for v in (x1, w1, x2, w2, n, o)] == [-1.5, 1.0, 0.5, 0.0, 0.5, 1.0] and round(o.data, 4) == 0.7071
+    assert [round(v.grad, 4) for v in (x1, w1, x2, w2, n, o)] == [-1.5, 1.0, 0.5, 0.0, 0.5, 1.0]
     nodes, edges = trace(o)
-    assert len(nodes) == 10 and len(edges) == 9 and sorted(v._op for v in nodes if v._op) == ["*", "*", "+", "+", "tanh"]
+    assert (len(nodes), len(edges), sorted(v._op for v in nodes if v._op)) == (10, 9, ["*", "*", "+", "+", "tanh"])
     assert {v.label for v in nodes} == {"", "x1", "x2", "w1", "w2", "b", "n"}
     e = (2 * n).exp()
-    assert ((e - 1) / (e + 1)).data == pytest.approx(o.data)
+    assert ((e - 1) / (e + 1)).data == pytest.approx(o.data) == pytest.approx(0.7071, abs=1e-4)
 
     random.seed(0)
     model = MLP(3, [4, 4, 1])
@@ -1808,107 +1531,66 @@ def test_the_lecture_trains_a_network_and_draws_its_graph():
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_all_operators_in_one_expression_as_in_micrograds_own_test():
-    a, b = Value(-4.0), Value(2.0)
-    h = (2 * a + 2 + a).relu() + (a * b).relu() - b / a + 3 / b - (a - 1) ** 2 + a ** 3 * -b + (2 - b) + -a
-    h.backward()
-    assert h.data == pytest.approx(0 + 0 + .5 + 1.5 - 25 + 128 + 0 + 4)
-    assert a.grad == pytest.approx(b.data / 16 + 10 - 3 * 16 * 2 - 1) and b.grad == pytest.approx(.25 - .75 + 64 - 1)
-
-
 # ----------------------------------------------------------------------------------------------------
-# Mistakes of others, one test each
+# Mistakes of others, one test each; `x` is Value(4.0), then Tensor(4.0)
 #
-# Above are: repeated backward passes and shared subgraphs, the hash seed, depth, cycles and copies, the gradient of
-# an exponent, equal neurons, stability at large numbers, nan, ties of max and maximum, pickles of models.
+# Above: repeated backward passes and shared subgraphs, the hash seed, depth, cycles, copies that reach into the
+# original, the gradient of an exponent, large numbers and nan, pickles of models. Below: inputs of wrong length.
 # ----------------------------------------------------------------------------------------------------
 
-def test_an_operand_used_twice_counts_twice():
-    for cls in Value, Tensor:
-        x = cls(3.0)
-        for f, slope in (lambda x: x * x, 6), (lambda x: x + x, 2), (lambda x: x - x, 0), (lambda x: x ** x, 27 * (1 + math.log(3))):
-            assert item(grad(f(x), x)[0]) == pytest.approx(slope)
+MISTAKES = {
+    "x * x and x + x counted once": ("slope(x * x), slope(x + x), slope(x - x)", (8, 2, 0)),
+    "a node pays before all its users have paid": ("b = x + x; c = b + b; d = b * c + x; slope(d)", 8 * 4 * 2 + 1),
+    "3 * v adds": ("(3 * x).data, (3 + x).data", (12, 7)),
+    "5 - v gives v - 5": ("(5 - x).data, (x - 5).data, slope(5 - x)", (1, -1, -1)),
+    "1 / v missing": ("(1 / x).data, (2 ** x).data, slope(1 / x)", (0.25, 16, -1 / 16)),
+    "d x**1 / dx at 0, 0.0**0, x**2 at 0": ("z = 0 * x; [grad(z ** n, z)[0].data for n in (0, 0.0, 1, 1.0, 2)]", [0, 0, 1, 1, 0]),
+    "a negative base to a fraction is complex": ("raises(ValueError, lambda: (-x) ** 0.5)", True),
+    "broadcasting undone for rank only": (
+        "x = Tensor([[1.0], [2.0]]); y = Tensor([[1.0, 2.0, 3.0]]); (x * y).backward(); x.grad, y.grad",
+        ([[6.0], [6.0]], [[3.0, 3.0, 3.0]])),
+    "batched matmul right for cubes only": (
+        "x, y = Tensor.ones(5, 1, 2, 3), Tensor.ones(4, 3, 6); z = x @ y; z.backward(); z.shape, x.grad[4], y.grad[3]",
+        ((5, 4, 2, 6), [[[24.0] * 3] * 2], [[10.0] * 6] * 3)),
+    "repeated indices counted once": (
+        "x = Tensor([[1.0], [2.0]]); (x[[0, 0, 1, 0]] * [[1.0], [10.0], [100.0], [1000.0]]).backward(); x.grad",
+        [[1011.0], [100.0]]),
+    "sum ignores what comes from above": ("x = Tensor([[1.0, 2.0]] * 2); (x.sum(0) * [1.0, 10.0]).backward(); x.grad", [[1.0, 10.0]] * 2),
+    "mean has the gradient of sum": ("x = Tensor([[1.0, 2.0]] * 2); (x.mean(0) * [1.0, 10.0]).backward(); x.grad", [[0.5, 5.0]] * 2),
+    "step changes nothing": ("x.grad = 2.0; SGD([x], lr=0.25).step(); x.data", 3.5),
+    "Adam without bias correction": ("x.grad = 123.0; Adam([x], lr=0.25).step(); round(x.data, 9)", 3.75),
+    "eps ignored": ("x.grad = 1.0; Adam([x], lr=1.0, eps=1e6).step(); round(x.data, 4)", 4.0),
+    "all neurons are equal": ("len({w.data for w in MLP(2, [3, 3]).parameters()})", 2 * 3 + 3 * 3 + 1),
+    "an array on the left makes an array of objects": (
+        "x = Tensor([1.0, 2.0]); a = Array([4.0, 8.0]); [y.data for y in (a + x, a - x, a * x, a / x, a ** x, a @ x, a < x)]",
+        [[5, 10], [3, 6], [4, 16], [4, 4], [4, 64], 20, [0, 0]]),
+    "nested grad gives 0": ("y, = grad(x ** 3, x, create_graph=True); z, = grad(y, x, create_graph=True); slope(z)", 6),
+    "hessian of the cross entropy is 0": (
+        "x = Tensor([0.0, 0.0]); y, = grad(cross_entropy(x, 1), x, create_graph=True); [grad(y[i], x)[0].data for i in (0, 1)]",
+        [[0.25, -0.25], [-0.25, 0.25]]),
+    "maximum at a tie undocumented": ("slope(x.maximum(4)), slope(x.maximum(x)), 'half' in x.maximum.__doc__", (0.5, 1, True)),
+    "norm at 0 undocumented": ("z = 0 * x; raises(ZeroDivisionError, (z * z).sqrt().backward)", True),
+}
 
 
-def test_reflected_operators_do_not_swap_or_confuse():
-    for cls in Value, Tensor:
-        x = cls(4.0)
-        assert [item(y) for y in (3 + x, 5 - x, 3 * x, 1 / x, 2 ** x)] == [7, 1, 12, .25, 16]
-        assert [item(y) for y in (x + 3, x - 5, x * 3, x / 2, x ** 2)] == [7, -1, 12, 2, 16]
+def raises(error, f):
+    with pytest.raises(error):
+        f()
+    return True
 
 
-def test_broadcasting_is_undone_for_dimensions_of_size_1_too():
-    x, y, z = Tensor([[1.0], [2.0]]), Tensor([[1.0, 2.0, 3.0]]), Tensor(1.0)
-    (x * y + z).backward()
-    assert [x.grad, y.grad, z.grad] == [[[6.0], [6.0]], [[3.0, 3.0, 3.0]], 6.0]
+def run(code, names):
+    """Execute statements; the value of the last one, an expression."""
+    *statements, last = ast.parse(code).body
+    exec(compile(ast.Module(statements, []), code, "exec"), names)
+    return eval(compile(ast.Expression(last.value), code, "eval"), names)
 
 
-def test_batched_matmul_of_no_cubes():
-    x, y = Tensor.ones(5, 1, 2, 3), Tensor.ones(4, 3, 6)
-    (x @ y).backward()
-    assert (x @ y).shape == (5, 4, 2, 6) and x.grad[4][0] == [[24.0] * 3] * 2 and y.grad[3] == [[10.0] * 6] * 3
-
-
-def test_repeated_indices_count_as_often_as_they_are_there():
-    table = Tensor([[1.0, 2.0], [3.0, 4.0]])
-    (table[[0, 0, 1, 0]] * [[1.0], [10.0], [100.0], [1000.0]]).backward()
-    assert table.grad == [[1011.0, 1011.0], [100.0, 100.0]]
-
-
-def test_sum_and_mean_pass_on_what_comes_from_above():
-    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
-    (x.sum(0) * [1.0, 10.0]).backward()
-    (x.mean(1) * [100.0, 1000.0]).backward()
-    assert x.grad == [[51.0, 60.0], [501.0, 510.0]]
-
-
-def test_powers_at_zero_and_of_negative_numbers():
-    for exponent, slope in (0, 0), (1, 1), (2, 0), (3, 0):
-        for power in exponent, float(exponent):
-            x = Value(0.0)
-            assert grad(x ** power, x)[0].data == slope
-    with pytest.raises(ValueError, match="negative"):
-        Value(-8.0) ** (1 / 3)
-    with pytest.raises(ValueError, match="negative"):
-        Tensor([1.0, -8.0]) ** 0.5
-
-
-def test_optimizers_change_the_parameter_itself_and_adam_corrects_its_bias():
-    w, same = Value(1.0), Tensor([1.0])
-    for p in w, same:
-        p.grad = 123.0 if p is w else [123.0]
-    Adam([w, same], lr=0.25).step()
-    assert w.data == pytest.approx(0.75) and same.data == pytest.approx([0.75]), "the first step is lr, whatever the gradient"
-    w.grad = 1.0
-    Adam([w], lr=1.0, eps=1e6).step()
-    assert w.data == pytest.approx(0.75, abs=1e-5), "a large eps stops it"
-
-
-def test_an_input_of_the_wrong_length_is_an_error_that_names_both():
-    for f in MLP(3, [2, 1]), Layer(3, 2), Neuron(3):
-        for x in [1.0, 2.0], [1.0, 2.0, 3.0, 4.0]:
-            with pytest.raises(ValueError, match=rf"{len(x)}\D+3"):
-                f(x)
-
-
-def test_arrays_on_the_left_leave_the_operator_to_us():
-    x, a = Tensor([1.0, 2.0]), Array([10.0, 20.0])
-    assert [y.data for y in (a + x, a - x, a * x, a / x, a ** x, a @ x)] == [[11, 22], [9, 18], [10, 40], [10, 10], [10, 400], 50]
-    assert [y.data for y in (a < x, a >= x)] == [[0, 0], [1, 1]] and Value.__array_ufunc__ is Tensor.__array_ufunc__ is None
-
-
-def test_the_hessian_of_the_cross_entropy():
-    logits = Tensor([0.3, -1.2, 0.8])
-    p = logits.softmax().data
-    first, = grad(cross_entropy(logits, 1), logits, create_graph=True)
-    hessian = [grad(first[i], logits)[0].data for i in range(3)]
-    assert flat(hessian) == pytest.approx([p[i] * ((i == j) - p[j]) for i in range(3) for j in range(3)])
-
-
-def test_the_norm_at_zero_has_no_gradient_and_says_so():
-    for cls in Value, Tensor:
-        with pytest.raises(ZeroDivisionError, match="sqrt"):
-            (cls(0.0) * cls(0.0)).sqrt().backward()
+@BOTH
+@pytest.mark.parametrize("code, expected", MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistake_of_others(code, expected, cls):
+    x = cls(4.0)
+    assert run(code, {**globals(), **vars(micrograd), "x": x, "slope": lambda y: item(grad(y, x)[0])}) == expected
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -302,10 +302,11 @@ def draw_confusion(svg, counts, x0, y0, size=31):
     for digit in range(10):
         svg.add("text", digit, x=x0 - 13, y=y0 + size * digit + 20, class_="muted middle")
         svg.add("text", digit, x=x0 + size * digit + 15, y=y0 - 10, class_="muted middle")
+    most = max([1] + [count for i, row in enumerate(counts) for count in row[:i] + row[i + 1:]])
     for label, row in enumerate(counts):
         for guess, count in enumerate(row):
-            x, y, share = x0 + size * guess, y0 + size * label, count / max(sum(row), 1)
-            shade = 0.06 + share / 2 if guess == label else min(0.8, 0.04 + 12 * share)
+            x, y = x0 + size * guess, y0 + size * label
+            shade = 0.06 + (count / max(sum(row), 1) if guess == label else count / most) / 2
             svg.add("rect", x=x, y=y, width=size - 2, height=size - 2, rx=3, fill_opacity=shade,
                     class_="right" if guess == label else "wrong")
             if count:
