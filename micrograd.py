@@ -286,7 +286,7 @@ def _pay_nodes(root: Any) -> None:
     ready = [root]
 
     def pay(operand: Any, d: Any) -> None:
-        if isinstance(operand, Tensor):
+        if isinstance(operand, Tensor) and not (isinstance(d, Tensor) and shape_of(d.data) == shape_of(operand.data)):
             d = _unbroadcast(d, operand.shape)
         if operand.grad is None:
             operand.grad = d
@@ -665,7 +665,8 @@ class Value(Node):
     __gt__, __ge__ = _value_comparison(operator.gt), _value_comparison(operator.ge)
 
     def _seed(self, gradient: Any) -> Any:
-        return type(self.data)(1) if gradient is None else _known("backward", gradient, _number(gradient))
+        one = type(self.data)(1)        # times one: an int becomes a number of this kind
+        return one if gradient is None else _known("backward", gradient, _number(gradient)) * one
 
     _constant = classmethod(lambda cls, number: Value(number))
 
@@ -1054,7 +1055,7 @@ def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
     shapes = list(map(shape_of, datas))
     shape = shapes[0]
     if shapes.count(shape) < len(shapes):
-        shape = broadcast_shape(name, *shapes)
+        shape = max(shapes) if len(shapes) == 2 and () in shapes else broadcast_shape(name, *shapes)
         datas = [expand(data, own, shape) for data, own in zip(datas, shapes)]
     try:
         return zip_map(forward, len(shape), *datas)
@@ -1071,16 +1072,17 @@ def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
 def _result(data: Nested, name: str, a: Any, da: Optional[Rule], b: Any = None, db: Optional[Rule] = None) -> Tensor:
     """A Tensor made by an operation. Operands that need no gradient lose their rule."""
     out = Tensor._from(data)
-    rule_a, rule_b = da if _needs_grad(a) else None, db if _needs_grad(b) else None
-    if (rule_a or rule_b) and not (_paused and get_ident() in _paused):
-        out._a, out._b, out._rule, out.requires_grad = a, b, (name, rule_a, rule_b), True
+    if da is not None and not _needs_grad(a):
+        da = None
+    if db is not None and not (any(map(_needs_grad, b)) if type(b) is tuple else _needs_grad(b)):
+        db = None
+    if (da or db) and not (_paused and get_ident() in _paused):
+        out._a, out._b, out._rule, out.requires_grad = a, b, (name, da, db), True
     return out
 
 
-def _needs_grad(operand: Any) -> bool:
-    if type(operand) is tuple:
-        return any(map(_needs_grad, operand))
-    return isinstance(operand, Tensor) and operand.requires_grad
+def _needs_grad(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
 
 
 def _operand(name: str, x: Any) -> Any:
@@ -1102,13 +1104,11 @@ def _tensor(name: str, x: Any) -> Tensor:
 
 def _unbroadcast(d: Any, shape: Shape) -> Tensor:
     """Undo broadcasting: sum the gradient d over the dimensions along which an operand was repeated."""
-    have = d.shape if isinstance(d, Tensor) else shape_of(d)
-    if have == shape:
-        return d if shape or isinstance(d, Tensor) else Tensor._from(d)
-    new = len(have) - len(shape)
-    if new < 0:                                 # a rule gave a plain number
+    if not isinstance(d, Tensor):               # a rule gave a plain number
         return Tensor._from(copied(expand(d, (), shape)))
-    return d.sum(tuple(i for i in range(len(have)) if i < new or shape[i - new] != have[i])).reshape(shape)
+    have = d.shape
+    new = len(have) - len(shape)
+    return d.sum([i for i in range(len(have)) if i < new or shape[i - new] != have[i]]).reshape(shape)
 
 
 def _tensor_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any, Any]:
@@ -1241,12 +1241,13 @@ class Tensor(Node):
     def _seed(self, gradient: Any) -> Tensor:
         if not self.requires_grad:
             raise ValueError("backward: nothing to differentiate: made of constants only, or under no_grad")
+        ones = Tensor._from(zip_map(lambda x: type(x)(1), self.ndim, self.data))
         if gradient is None:
-            return Tensor._from(zip_map(lambda x: type(x)(1), self.ndim, self.data))
-        seed = _tensor("backward", gradient).detach()
+            return ones
+        seed = _tensor("backward", gradient)
         if seed.shape != self.shape:
             raise ValueError(f"backward: the gradient has shape {seed.shape}, the Tensor {self.shape}")
-        return seed
+        return seed.detach() * ones
 
     # creation: sizes as ints or as one tuple; what is made requires gradients unless requires_grad=False
 
@@ -1360,9 +1361,6 @@ class Tensor(Node):
 
     def __matmul__(self, other: Any) -> Any:
         """The matrix product as NumPy defines it: 1-d operands are rows or columns, leading dims broadcast."""
-        other = _operand("matmul", other)
-        if other is NotImplemented:
-            return other
         other = _tensor("matmul", other)
         xs, ys = self.shape, other.shape
         if not xs or not ys or xs[-1] != ys[-2:][0]:
@@ -1374,8 +1372,8 @@ class Tensor(Node):
             return (self @ other.reshape(*ys, 1)).squeeze(-1)
         batch = xs[:-2] if xs[:-2] == ys[:-2] else broadcast_shape(f"matmul: {xs} @ {ys}", xs[:-2], ys[:-2])
         data = matmul(expand(self.data, xs, batch + xs[-2:]), expand(other.data, ys, batch + ys[-2:]), len(batch) + 2)
-        return _result(data, "matmul", self, lambda g, out, x, y: g @ y.transpose(-1, -2),
-                       other, lambda g, out, x, y: x.transpose(-1, -2) @ g)
+        return _result(data, "matmul", self, lambda g, out, x, y: g @ y.mT,
+                       other, lambda g, out, x, y: x.mT @ g)
 
     def __rmatmul__(self, other: Any) -> Any:
         return _tensor("matmul", other) @ self
@@ -1383,37 +1381,41 @@ class Tensor(Node):
     # reductions: dim is None for all dimensions, an int or several; keepdim leaves them in with size 1
 
     def _reduce(self, name: str, f: Rule, dim: Any, keepdim: bool, rule: Rule, least: int = 0) -> Tensor:
-        """f over dim; rule gets g and out with the reduced dimensions kept, so that they broadcast."""
-        dims, data = _dims(name, dim, self.ndim), self.data
-        kept = tuple(1 if i in dims else size for i, size in enumerate(self.shape))
-        if self._count(name, dim) < least:
-            raise ValueError(f"{name}: 0 elements along dim {dim} of shape {self.shape}")
+        """f over dim, of at least so many elements.
+
+        rule(g, out, x, n) gets g with the reduced dimensions kept, so that it broadcasts, and n, the number
+        of elements in each reduction.
+        """
+        shape, data = self.shape, self.data
+        dims = _dims(name, dim, len(shape))
+        kept = tuple([1 if i in dims else size for i, size in enumerate(shape)])
+        n = math.prod([shape[d] for d in dims])
+        if n < least:
+            raise ValueError(f"{name}: {n} elements along dim {dim} of shape {shape}, at least {least} needed")
         if len(dims) == len(kept):
             data = f(flat(data))
-        for d in reversed(dims) if len(dims) < len(kept) else ():
-            data = reduce_dim(f, data, d)
+        else:
+            for d in reversed(dims):
+                data = reduce_dim(f, data, d)
         if keepdim:
             data = nest(flat(data), kept)
-        return _result(data, name, self, lambda g, out, x: rule(g.reshape(kept), out.reshape(kept), x))
-
-    def _count(self, name: str, dim: Any) -> int:
-        return math.prod([self.shape[d] for d in _dims(name, dim, self.ndim)])
+        if keepdim or len(dims) == len(kept):
+            return _result(data, name, self, lambda g, out, x: rule(g, out, x, n))
+        return _result(data, name, self, lambda g, out, x: rule(g.reshape(kept), out.reshape(kept), x, n))
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The sum over dim."""
-        return self._reduce("sum", sum, dim, keepdim, lambda g, out, x: g.broadcast_to(x.shape))
+        return self._reduce("sum", sum, dim, keepdim, lambda g, out, x, n: g._expand(x.shape))
 
     def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The mean over dim; ValueError when there is nothing to average."""
-        if not self._count("mean", dim):
-            raise ValueError(f"mean: 0 elements along dim {dim} of shape {self.shape}")
-        return self.sum(dim, keepdim) / self._count("mean", dim)
+        return self._reduce("mean", lambda row: sum(row) / len(row), dim, keepdim,
+                            lambda g, out, x, n: (g / n)._expand(x.shape), least=1)
 
     def var(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The unbiased variance over dim: the divisor is n - 1; ValueError for fewer than two elements."""
-        n = self._count("var", dim)
-        if n < 2:
-            raise ValueError(f"var: {n} elements along dim {dim} of shape {self.shape}, two are needed")
+        total = self._reduce("var", sum, dim, keepdim, lambda g, out, x, n: g, least=2)
+        n = self.size // total.size
         deviation = self - self.mean(dim, keepdim=True)
         return (deviation * deviation).sum(dim, keepdim) / (n - 1)
 
@@ -1426,7 +1428,7 @@ class Tensor(Node):
         return self._extreme("min", _smallest, dim, keepdim)
 
     def _extreme(self, name: str, f: Rule, dim: Any, keepdim: bool) -> Tensor:
-        def rule(g: Any, out: Any, x: Any) -> Any:
+        def rule(g: Any, out: Any, x: Any, n: int) -> Any:
             hits = _equal(x, out)
             return g * hits / hits.sum(dim, keepdim=True)
         return self._reduce(name, f, dim, keepdim, rule, least=1)
@@ -1441,7 +1443,7 @@ class Tensor(Node):
 
     def logsumexp(self, dim: Any, keepdim: bool = False) -> Tensor:
         """log(sum(exp(x))) over dim."""
-        return self._reduce("logsumexp", _logsumexp, dim, keepdim, lambda g, out, x: g * (x - out).exp(), least=1)
+        return self._reduce("logsumexp", _logsumexp, dim, keepdim, lambda g, out, x, n: g * (x - out).exp(), least=1)
 
     def _along(self, name: str, f: Rule, dim: int, rule: Rule) -> Tensor:
         """A function from rows to rows along dim."""
@@ -1487,22 +1489,33 @@ class Tensor(Node):
         given = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
         if len(_dims("permute", given, self.ndim)) != self.ndim:
             raise ValueError(f"permute: {len(given)} dims for a Tensor of {self.ndim} dimensions")
-        order = [d % self.ndim for d in given]
-        _sizes("permute", tuple(self.shape[d] for d in order))
-        back = [order.index(d) for d in range(len(order))]
-        return _result(permuted(self.data, order), "permute", self, lambda g, out, x: g.permute(back))
+        return self._permute([d % self.ndim for d in given])
+
+    def _permute(self, order: List[int]) -> Tensor:
+        if not self.size:
+            _sizes("permute", tuple([self.shape[d] for d in order]))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return _result(permuted(self.data, order), "permute", self, lambda g, out, x: g._permute(back))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Two dimensions exchanged."""
-        a, b, order = _one_dim("transpose", dim0, self.ndim), _one_dim("transpose", dim1, self.ndim), [*range(self.ndim)]
-        if order:
-            order[a], order[b] = b, a
-        return self.permute(order)
+        a, b = _one_dim("transpose", dim0, self.ndim), _one_dim("transpose", dim1, self.ndim)
+        order = list(range(self.ndim)) or [0]
+        order[a], order[b] = b, a
+        return self._permute(order[:self.ndim])
 
     @property
     def T(self) -> Tensor:
         """All dimensions in reverse order: the transpose of a matrix."""
-        return self.permute([*reversed(range(self.ndim))])
+        return self._permute([*reversed(range(self.ndim))])
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions exchanged: the transpose of each matrix."""
+        n = self.ndim
+        if n < 2:
+            raise ValueError(f"mT: needs at least two dimensions, not shape {self.shape}")
+        return self._permute([*range(n - 2), n - 1, n - 2])
 
     def unsqueeze(self, dim: int) -> Tensor:
         """A new dimension of size 1 at dim."""
@@ -1519,6 +1532,9 @@ class Tensor(Node):
         sizes = _sizes("broadcast_to", shape)
         if broadcast_shape("broadcast_to", self.shape, sizes) != sizes:
             raise ValueError(f"broadcast_to: {self.shape} does not broadcast to {sizes}")
+        return self._expand(sizes)
+
+    def _expand(self, sizes: Shape) -> Tensor:
         return _result(copied(expand(self.data, self.shape, sizes)), "broadcast_to", self, lambda g, out, x: g)
 
     # indexing
@@ -1615,7 +1631,7 @@ def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     parts = (weight,) if bias is None else (weight, bias)
 
     def of_parts(g: Any, out: Any, x: Any, parts: Any) -> Tuple[Any, Any]:
-        return g.transpose(-1, -2) @ x if weight.requires_grad else None, g
+        return g.mT @ x if weight.requires_grad else None, g
     return _result(data, "linear", x, lambda g, out, x, parts: g @ weight, parts, of_parts)
 
 
@@ -1908,15 +1924,22 @@ def cross_entropy(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     for i, t in enumerate(flat(indices)):
         if not isinstance(t, int) or not 0 <= t < shape[-1]:
             raise ValueError(f"cross_entropy: target {i} must be an int from 0 to {shape[-1] - 1}, not {t!r}")
-    if isinstance(logits, Tensor):
-        places = (range(len(indices)), indices) if len(shape) == 2 else indices
-        return _reduced("cross_entropy", -logits.log_softmax(-1)[places], reduction)
-    if len(shape) == 1:
-        return _reduced("cross_entropy", _value_cross_entropy(logits, indices), reduction)
-    return _reduced("cross_entropy", list(map(_value_cross_entropy, logits, indices)), reduction)
+    loss = _cross_entropy_of_tensor if isinstance(logits, Tensor) else _cross_entropy_of_values
+    if len(shape) == 2:
+        losses = loss(logits, indices) if isinstance(logits, Tensor) else list(map(loss, logits, indices))
+    else:
+        losses = loss(logits.reshape(1, -1), [indices])[0] if isinstance(logits, Tensor) else loss(logits, indices)
+    return _reduced("cross_entropy", losses, reduction)
 
 
-def _value_cross_entropy(row: List[Any], target: int) -> Any:
+def _cross_entropy_of_tensor(logits: Tensor, targets: List[int]) -> Tensor:
+    """One node, for the gradient's sake: softmax(logits), minus 1 at the target."""
+    hit = Tensor._from([[int(c == t) for c in range(logits.shape[1])] for t in targets])
+    return _result([-_log_softmax(row)[t] for row, t in zip(logits.data, targets)], "cross_entropy", logits,
+                   lambda g, out, x: (x.softmax(-1) - hit) * g.unsqueeze(-1))
+
+
+def _cross_entropy_of_values(row: List[Any], target: int) -> Any:
     shifted = [x - max(y.data for y in row) for x in row]       # so that no exponent is above 0
     return dot([x.exp() for x in shifted], [1] * len(row)).log() - shifted[target]
 
@@ -2017,21 +2040,24 @@ class Optimizer:
                 if shape_of(p.grad) != shape:
                     raise ValueError(f"step: parameter {i} has shape {shape}, its gradient {shape_of(p.grad)}")
                 try:
-                    updates.append((p, state, *self._update(len(shape), p.data, p.grad, state)))
+                    numbers, new = self._update(flat(p.data), flat(p.grad), state)
                 except (TypeError, ArithmeticError, ValueError) as error:
                     raise type(error)(f"step: parameter {i}: {error}") from error
-        for p, state, data, new in updates:
-            p.data = data
+                updates.append((p, nest(numbers, shape), state, new))
+        for p, p.data, state, new in updates:
             state.update(new)
 
-    def _update(self, ndim: int, data: Nested, g: Nested, state: Dict[str, Any]) -> Tuple[Nested, Dict[str, Any]]:
-        """New data and new state of one parameter."""
+    def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+        """New numbers and new state of one parameter, from its numbers and gradient, all as flat lists."""
         raise NotImplementedError
 
     def state_dict(self, prefix: str = "") -> Dict[str, Nested]:
         """A copy of lr and of what the optimizer remembers, as numbers and nested lists by name."""
-        state = {f"{prefix}{i}.{key}": copied(x) for i, s in enumerate(self.state) for key, x in s.items()}
-        return {f"{prefix}lr": self.lr, **state}
+        state = {f"{prefix}lr": self.lr}
+        for i, (p, mine) in enumerate(zip(self.params, self.state)):
+            state.update({f"{prefix}{i}.{key}": x if key == "step" else nest(x, shape_of(p.data))
+                          for key, x in mine.items()})
+        return state
 
     def load_state_dict(self, state: Dict[str, Any], prefix: str = "") -> None:
         """Go on from a state_dict(prefix). ValueError when it does not fit; nothing is changed then."""
@@ -2044,17 +2070,18 @@ class Optimizer:
             mine = {key: f"{prefix}{i}.{key}" for key in self._KEYS if f"{prefix}{i}.{key}" in given}
             if mine and len(mine) < len(self._KEYS):
                 raise ValueError(f"load_state_dict: missing {[f'{prefix}{i}.{k}' for k in self._KEYS if k not in mine]}")
-            new.append({key: _fitting(given[name], name, () if key == "step" else shape_of(p.data))
+            new.append({key: flat(_fitting(given[name], name, () if key == "step" else shape_of(p.data)))
                         for key, name in mine.items()})
-            if "step" in mine and not (new[i]["step"] >= 1 and new[i]["step"] % 1 == 0):
-                raise ValueError(f"load_state_dict: {mine['step']} must be a whole number of at least 1, "
-                                 f"not {new[i]['step']}")
+            if "step" in mine:
+                step, = new[i]["step"]
+                if not (step >= 1 and step % 1 == 0):
+                    raise ValueError(f"load_state_dict: {mine['step']} must be a whole number above 0, not {step}")
+                new[i]["step"] = int(step)
         self.lr, self.state = _fitting(given[lr], lr, ()), new
 
 
-def _plus(factor: Any, ndim: int, x: Nested, y: Nested) -> Nested:
-    """x + factor * y."""
-    return map_rows(lambda x, y: [xi + factor * yi for xi, yi in zip(x, y)], ndim, x, y)
+def _plus(x: List[Any], factor: Any, y: List[Any]) -> List[Any]:
+    return [xi + factor * yi for xi, yi in zip(x, y)]
 
 
 class SGD(Optimizer):
@@ -2077,15 +2104,14 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
-    def _update(self, ndim: int, data: Nested, g: Nested, state: Dict[str, Any]) -> Tuple[Nested, Dict[str, Any]]:
+    def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
         new = {}
         if self.weight_decay:
-            g = _plus(self.weight_decay, ndim, g, data)
+            g = _plus(g, self.weight_decay, p)
         if self.momentum:
-            before = state.get("momentum_buffer")
-            new["momentum_buffer"] = v = copied(g) if before is None else _plus(self.momentum, ndim, g, before)
-            g = _plus(self.momentum, ndim, g, v) if self.nesterov else v
-        return _plus(-self.lr, ndim, data, g), new
+            new["momentum_buffer"] = v = _plus(g, self.momentum, state["momentum_buffer"]) if state else g
+            g = _plus(g, self.momentum, v) if self.nesterov else v
+        return _plus(p, -self.lr, g), new
 
 
 class Adam(Optimizer):
@@ -2100,22 +2126,18 @@ class Adam(Optimizer):
             raise ValueError(f"{type(self).__name__}: betas must be two numbers from 0 to below 1, not {betas!r}")
         self.betas, self.eps = tuple(betas), _not_negative("eps", eps)
 
-    def _update(self, ndim: int, data: Nested, g: Nested, state: Dict[str, Any]) -> Tuple[Nested, Dict[str, Any]]:
-        if self.weight_decay:
-            data, g = self._decayed(ndim, data, g)
-        (b1, b2), t, sqrt = self.betas, int(state.get("step", 0)) + 1, math.sqrt
-        zeros = expand(0.0, (), shape_of(data))
-        c1, c2, root = 1 - b1, 1 - b2, sqrt(1 - b2 ** t)
-        size, eps = self.lr / (1 - b1 ** t) * root, self.eps * root     # sqrt(v) / root + eps, in one division
-        m = map_rows(lambda m, g: [b1 * mi + c1 * gi for mi, gi in zip(m, g)], ndim, state.get("exp_avg", zeros), g)
-        v = map_rows(lambda v, g: [b2 * vi + c2 * gi * gi for vi, gi in zip(v, g)], ndim,
-                     state.get("exp_avg_sq", zeros), g)
-        data = map_rows(lambda p, m, v: [pi - size * mi / (sqrt(vi) + eps) for pi, mi, vi in zip(p, m, v)],
-                        ndim, data, m, v)
-        return data, {"step": t, "exp_avg": m, "exp_avg_sq": v}
+    def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+        p, g = self._decayed(p, g)
+        (b1, b2), t, zeros = self.betas, state.get("step", 0) + 1, [0.0] * len(p)
+        c1, c2, root = 1 - b1, 1 - b2, math.sqrt(1 - b2 ** t)
+        m = [b1 * mi + c1 * gi for mi, gi in zip(state.get("exp_avg", zeros), g)]
+        v = [b2 * vi + c2 * gi * gi for vi, gi in zip(state.get("exp_avg_sq", zeros), g)]
+        size, eps = self.lr / (1 - b1 ** t) * root, self.eps * root     # m / (sqrt(v) / root + eps), divided once
+        p = [pi - size * mi / (vi + eps) for pi, mi, vi in zip(p, m, map(math.sqrt, v))]
+        return p, {"step": t, "exp_avg": m, "exp_avg_sq": v}
 
-    def _decayed(self, ndim: int, data: Nested, g: Nested) -> Tuple[Nested, Nested]:
-        return data, _plus(self.weight_decay, ndim, g, data)
+    def _decayed(self, p: List[Any], g: List[Any]) -> Tuple[List[Any], List[Any]]:
+        return p, _plus(g, self.weight_decay, p) if self.weight_decay else g
 
 
 class AdamW(Adam):
@@ -2125,8 +2147,8 @@ class AdamW(Adam):
                  eps: float = 1e-8, weight_decay: float = 0.01) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _decayed(self, ndim: int, data: Nested, g: Nested) -> Tuple[Nested, Nested]:
-        return zip_map(lambda p: p * (1 - self.lr * self.weight_decay), ndim, data), g
+    def _decayed(self, p: List[Any], g: List[Any]) -> Tuple[List[Any], List[Any]]:
+        return [pi * (1 - self.lr * self.weight_decay) for pi in p], g
 
 
 def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:

@@ -19,17 +19,23 @@ import doctest
 import gc
 import inspect
 import io
+import json
 import math
 import operator
 import os
 import pickle
 import random
 import re
+import stat
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import tracemalloc
 import weakref
+import xml.etree.ElementTree as ElementTree
 from contextlib import redirect_stdout
 from decimal import Decimal
 from fractions import Fraction
@@ -40,8 +46,9 @@ from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 import micrograd
 from micrograd import (FUNCTIONS, MLP, SGD, Adam, AdamW, Layer, Linear, Module, Neuron, Sequential, Tensor, Value,
-                       binary_cross_entropy_with_logits, cat, clip_grad_norm, cross_entropy, dot, elementwise, flat,
-                       grad, gradcheck, hinge_loss, linear, mse_loss, nest, no_grad, shape_of, stack, where)
+                       binary_cross_entropy_with_logits, cat, clip_grad_norm, cross_entropy, dot, draw_dot,
+                       elementwise, flat, grad, gradcheck, hinge_loss, linear, load, mse_loss, nest, no_grad, save,
+                       shape_of, stack, where)
 
 for _name, _examples in ("quick", 15), ("fast", 4), ("thorough", 750):
     settings.register_profile(_name, deadline=None, max_examples=_examples, database=None,
@@ -916,7 +923,8 @@ def test_copies_keep_data_grad_and_label_and_go_their_own_way(twin_of):
     s.data[0][0] = 9.0
     assert t.data == [[1.0, 2.0]]
 
-    for model in MLP(2, [3, 1], act="tanh"), Sequential(Linear(2, 3), Tensor.relu, Tensor.softmax):
+    random.seed(2)
+    for model in MLP(2, [3, 1], act="tanh"), Sequential(Linear(2, 3), Tensor.tanh, Tensor.softmax):
         before, numbers = model.state_dict(), model([0.3, 0.4]).data
         twin = twin_of(model)
         assert twin.state_dict() == before and twin([0.3, 0.4]).data == numbers
@@ -969,7 +977,7 @@ def test_no_grad_records_nothing_and_ends_where_it_ends():
                  linear(t, stack([t]))]
         return {node._prev != () for node in nodes}
 
-    decorated, entered = no_grad()(recorded), False
+    decorated = no_grad()(recorded)
     assert recorded() == {True} and decorated() == {False} and recorded() == {True}
     with pytest.raises(KeyError):
         with no_grad():
@@ -978,7 +986,7 @@ def test_no_grad_records_nothing_and_ends_where_it_ends():
             assert recorded() == decorated() == {False}
             assert not (t * t).requires_grad and Tensor([1.0]).requires_grad
             raise KeyError
-    assert recorded() == {True} and not entered
+    assert recorded() == {True}
 
 
 def test_no_grad_holds_in_its_own_thread_only():
@@ -1179,7 +1187,7 @@ def test_repr():
     assert "shape=(20, 20, 20)" in deep and deep.count("\n") < 60
     assert repr(MLP(2, [2, 1])) == "MLP of [Layer of [ReLUNeuron(2), ReLUNeuron(2)], Layer of [LinearNeuron(2)]]"
     text = repr(Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1, bias=False)))
-    assert all(word in text for word in ["Sequential", "0: Linear(2, 3", "relu", "Linear(3, 1, bias=False)", "12"])
+    assert all(word in text for word in ["Sequential", "Linear(2, 3", "relu", "Linear(3, 1, bias=False)", "12"])
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1594,135 +1602,209 @@ def test_mistake_of_others(code, expected, cls):
 
 
 # ----------------------------------------------------------------------------------------------------
-# Wrong use: the type of the error, what it must name, and nothing has changed
+# Wrong use: the type of the error, what its message must name, and nothing has changed
+#
+# In the middle of training, with v = Value(2.0), t = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), model = MLP(2, [3, 1]),
+# net = Sequential(Linear(2, 3), Tensor.tanh, Linear(3, 1)), sgd for net, adam for net and v. Columns are two spaces apart.
 # ----------------------------------------------------------------------------------------------------
 
-WRONG = [
-    # Value
-    ("Value('3')", TypeError, "Value", "'3'"), ("Value(None)", TypeError, "Value", "None"),
-    ("Value([1.0])", TypeError, "Value", "[1.0]"), ("Value(v)", TypeError, "Value"), ("Value(t)", TypeError, "Value"),
-    ("v + '3'", TypeError, "+"), ("'3' * v", TypeError), ("v - None", TypeError, "-"), ("v / [1.0]", TypeError, "/"),
-    ("v ** 'x'", TypeError, "**"), ("v < '3'", TypeError, "<"), ("v @ v", TypeError, "@"),
-    ("v + t", TypeError, "+", "Value", "Tensor"), ("t * v", TypeError, "*", "Value", "Tensor"),
-    ("t ** v", TypeError, "**", "Value"), ("v @ t", TypeError, "matmul", "Value"), ("t < v", TypeError, "<", "Value"),
-    ("v.maximum(t)", TypeError, "maximum"), ("v.minimum('a')", TypeError, "minimum"), ("t.maximum(None)", TypeError, "maximum"),
-    ("v / 0", ZeroDivisionError, "2.0 / 0"), ("1 / Value(0.0)", ZeroDivisionError, "1 / 0.0"),
-    ("Value(-8.0) ** 0.5", ValueError, "-8.0 ** 0.5", "negative"), ("(-8) ** Value(0.5)", ValueError, "-8 ** 0.5", "negative"),
-    ("Value(0.0) ** -1", ZeroDivisionError, "0.0 ** -1"), ("v ** 1e4", OverflowError, "2.0 ** 10000.0"),
-    ("Value(0.0).log()", ValueError, "log(0.0)"), ("Value(-1.0).sqrt()", ValueError, "sqrt(-1.0)"),
-    ("Value(1000.0).exp()", OverflowError, "exp(1000.0)"), ("v.clip()", ValueError, "clip", "low", "high"),
-    ("v.clip('a')", TypeError, "clip"), ("v.clip(v)", TypeError, "clip"), ("t.clip(0, v)", TypeError, "clip"),
-    ("v.leaky_relu(v)", TypeError, "leaky_relu"), ("t.leaky_relu('a')", TypeError, "leaky_relu"),
-    ("v.backward('1')", TypeError, "backward", "'1'"), ("v.backward([1.0])", TypeError, "backward"),
-    ("dot([v], [1.0, 2.0])", ValueError, "dot", "1 weights", "2 inputs"), ("dot([v], ['a'])", TypeError, "dot"),
-    ("dot([v], [t])", TypeError, "dot"), ("dot([v], [1.0], None)", TypeError, "dot"),
-    # Tensor
-    ("Tensor([[1.0, 2.0], [3.0]])", ValueError, "ragged", "[1]", "(1,)", "(2,)"), ("Tensor([[1.0], 2.0])", ValueError, "ragged", "[1]"),
-    ("Tensor([1.0, [2.0]])", ValueError, "ragged"), ("Tensor([[1.0, 'a']])", TypeError, "'a'", "[0][1]"),
-    ("Tensor(None)", TypeError, "None"), ("Tensor('12')", TypeError, "'12'"), ("Tensor([v])", TypeError, "Value", "[0]"),
-    ("Tensor([t, t])", TypeError, "stack"), ("x = [1.0]; x.append(x); Tensor(x)", ValueError, "deep"),
-    ("t + [1.0, 2.0]", ValueError, "+", "(2, 3)", "(2,)"), ("[[1.0]] * t * [[1.0], [1.0], [1.0]]", ValueError, "*", "(2, 3)", "(3, 1)"),
-    ("t + [[1.0], [2.0, 3.0]]", ValueError, "+", "ragged"), ("t - 'a'", TypeError, "-"), ("t > [1.0, 2.0]", ValueError, ">", "(2,)"),
-    ("t.maximum([1.0, 2.0])", ValueError, "maximum", "(2, 3)", "(2,)"), ("where(t > 2, t, 'a')", TypeError, "where"),
-    ("where([1, 0], t, 0)", ValueError, "where", "(2,)", "(2, 3)"), ("where(t > 2, v, 0)", TypeError, "where", "Value"),
-    ("t / [1.0, 0.0, 2.0]", ZeroDivisionError, "2.0 / 0.0", "[0, 1]"), ("(t - 5).log()", ValueError, "log(-4.0)", "[0, 0]"),
-    ("(t * 1000).exp()", OverflowError, "exp(1000.0)", "[0, 0]"), ("(t - 2) ** 0.5", ValueError, "-1.0 ** 0.5", "[0, 0]"),
-    ("t @ t", ValueError, "matmul", "(2, 3) @ (2, 3)", "3 and 2"), ("t @ 3", ValueError, "matmul"), ("3 @ t", ValueError, "matmul", "(2, 3)"),
-    ("t @ [1.0, 2.0]", ValueError, "matmul", "(2,)"), ("[1.0] @ t", ValueError, "matmul", "(1,) @ (2, 3)"),
-    ("Tensor.ones(2, 2, 3) @ Tensor.ones(3, 3, 2)", ValueError, "matmul", "(2,)", "(3,)"), ("t @ 'a'", TypeError, "@"),
-    ("t.sum(2)", IndexError, "sum", "dim 2", "2 dimensions"), ("t.mean(-3)", IndexError, "mean", "-3"), ("t.sum('a')", TypeError, "sum", "'a'"),
-    ("t.sum(1.5)", TypeError, "sum", "1.5"), ("t.max((0, 0))", ValueError, "max", "twice"), ("t.min((0, -2))", ValueError, "min", "twice"),
-    ("t[0:1].var(0)", ValueError, "var", "1 element"), ("Tensor([]).mean()", ValueError, "mean", "0 element"),
-    ("Tensor([]).max()", ValueError, "max"), ("Tensor([]).argmax()", ValueError, "argmax"), ("t.argmax(2)", IndexError, "argmax", "dim 2"),
-    ("t.softmax(2)", IndexError, "softmax", "dim 2"), ("t.log_softmax(None)", TypeError, "log_softmax", "None"),
-    ("t.softmax((0, 1))", TypeError, "softmax"), ("t.logsumexp(5)", IndexError, "logsumexp", "5"), ("t.var(7)", IndexError, "var", "7"),
-    ("t.reshape(4, 2)", ValueError, "reshape", "(2, 3)", "6", "(4, 2)"), ("t.reshape(-1, 4)", ValueError, "reshape", "6"),
-    ("t.reshape(-1, -1)", ValueError, "reshape", "-1"), ("t.reshape(2.0, 3)", TypeError, "reshape", "2.0"),
-    ("t.reshape(-2, -3)", ValueError, "reshape", "-2"),
-    ("t.permute(0)", ValueError, "permute", "1 dim", "2 dim"), ("t.permute(0, 0)", ValueError, "permute", "twice"),
-    ("t.permute(0, 2)", IndexError, "permute", "dim 2"), ("t.transpose(0, 2)", IndexError, "transpose", "dim 2"),
-    ("t.transpose(0, None)", TypeError, "transpose", "None"), ("t.unsqueeze(4)", IndexError, "unsqueeze", "4"),
-    ("t.squeeze(2)", IndexError, "squeeze", "2"), ("t.flatten(1, 0)", ValueError, "flatten", "1", "0"),
-    ("t.broadcast_to(3, 3)", ValueError, "broadcast_to", "(2, 3)", "(3, 3)"), ("t.broadcast_to(3)", ValueError, "broadcast_to"),
-    ("Tensor([[1.0]]).broadcast_to(1)", ValueError, "broadcast_to", "(1, 1)"),
-    ("t[2]", IndexError, "index", "2", "dimension 0", "size 2"), ("t[0, -4]", IndexError, "-4", "dimension 1", "size 3"),
-    ("t[0, 0, 0]", IndexError, "3 indices", "(2, 3)"), ("t[..., 0, ...]", IndexError, "..."), ("t[1.0]", TypeError, "1.0"),
-    ("t['a']", TypeError, "'a'"), ("t[t > 2]", TypeError, "where"), ("t[[True, False]]", TypeError, "where"), ("t[v]", TypeError, "index"),
-    ("t[[0, 2]]", IndexError, "2", "dimension 0"), ("t[[0, 1], [0]]", IndexError, "lengths"), ("t[[0, 1], :, [0, 1]]", IndexError, "index"),
-    ("t[[0], [[0]]]", IndexError, "index"), ("t[[[0, 1], [1]]]", ValueError, "ragged"), ("t[::0]", ValueError, "index", "step"),
-    ("Tensor.ones(2, 2, 2)[0, :, [1]]", IndexError, "ambiguous"), ("t[0] = 1.0", TypeError, "assign", "where"),
-    ("t.item()", ValueError, "item", "(2, 3)"), ("bool(t)", ValueError, "(2, 3)", "ambiguous"), ("len(Tensor(1.0))", TypeError, "len"),
-    ("list(Tensor(1.0))", TypeError, "0 dim"), ("Tensor(1.0)[0]", IndexError, "1 indices", "()"),
-    ("Tensor.zeros(2, -1)", ValueError, "zeros", "-1"), ("Tensor.ones(2.0)", TypeError, "ones", "2.0"), ("Tensor.zeros(0, 3)", ValueError, "(0, 3)"),
-    ("Tensor.full(2.5, 1)", TypeError, "full", "2.5"), ("Tensor.full((2,), [1, 2])", TypeError, "full"),
-    ("Tensor.eye(-1)", ValueError, "eye", "-1"), ("Tensor.arange(0, 3, 0)", ValueError, "arange", "step"),
-    ("cat([])", ValueError, "cat", "no tensors"), ("cat([t, [1.0]])", ValueError, "cat", "(2, 3)", "(1,)"), ("cat([t, t], 2)", IndexError, "cat", "2"),
-    ("cat([t, [[1.0]]])", ValueError, "cat", "(2, 3)", "(1, 1)"), ("cat([t, v])", TypeError, "cat", "Value"), ("cat([t, 'a'])", TypeError, "cat"),
-    ("cat(t)", TypeError, "cat"), ("cat(5)", TypeError, "cat"), ("stack(5)", TypeError, "stack"),
-    ("stack([])", ValueError, "stack", "no tensors"), ("stack([t, t[0]])", ValueError, "stack", "(2, 3)", "(3,)"), ("stack([t], 3)", IndexError, "3"),
-    ("linear(t, t.T)", ValueError, "linear", "(2, 3)"), ("linear(1.0, t)", ValueError, "linear"), ("linear(t, t, [1.0])", ValueError, "linear", "(1,)"),
-    # gradients
-    ("(t > 2).backward()", ValueError, "backward", "constant"), ("t.backward([1.0])", ValueError, "backward", "(1,)", "(2, 3)"),
-    ("t.backward('a')", TypeError, "backward"), ("t.backward(v)", TypeError, "backward", "Value"), ("x = t * 2; t.grad = [1.0]; x.backward()", ValueError, "grad"),
-    ("grad(t, v)", ValueError, "grad", "input 0"), ("grad(v, [v, Value(1.0)])", ValueError, "grad", "input 1"), ("grad(v, 'a')", TypeError, "grad"),
-    ("grad(3.0, v)", TypeError, "grad", "float"), ("grad(v, [1.0])", TypeError, "grad", "input 0"), ("grad(v, 5)", TypeError, "grad"),
-    ("x = Value(0.0); y = x.sqrt() + v * v; y.backward()", ZeroDivisionError, "sqrt", "0.0"),
-    ("x = Tensor([4.0, 0.0]); y = (x.sqrt() * 2 + x).sum() + t.sum(); y.backward()", ZeroDivisionError, "sqrt"),
-    ("gradcheck(lambda: v)", ValueError, "gradcheck"), ("gradcheck(lambda x: 3.0, v)", TypeError, "grad", "float"), ("gradcheck(Value.exp, 2.0)", TypeError, "gradcheck"),
-    ("elementwise('not a name', abs, abs)", ValueError, "not a name"), ("elementwise('sum', abs, abs)", ValueError, "sum"),
-    ("elementwise('data', abs, abs)", ValueError, "data"), ("elementwise(3, abs, abs)", (TypeError, ValueError), "3"),
-    # networks
-    ("MLP(2, [])", ValueError, "MLP"), ("MLP(0, [1])", ValueError, "0"), ("MLP(2, [3, 0])", ValueError, "0"), ("MLP(2, 3)", TypeError, "MLP"),
-    ("MLP(2.5, [1])", ValueError, "2.5"), ("MLP(2, [1], act='rellu')", ValueError, "rellu", "relu", "tanh"), ("Neuron(2, act=3)", ValueError, "3"),
-    ("Neuron(2, act=['relu'])", ValueError, "relu"), ("Layer(2, -1)", ValueError, "Layer", "-1"), ("Linear(0, 1)", ValueError, "Linear", "0"), ("Linear(1, 1.5)", ValueError, "1.5"),
-    ("model([1.0])", ValueError, "1", "2"), ("model([1.0, 2.0, 3.0])", ValueError, "3", "2"), ("model(['a', 'b'])", TypeError, "'a'"),
-    ("model(t)", TypeError, "Tensor", "tolist"), ("model(None)", TypeError, "None"), ("model([[1.0, 2.0], [3.0, 4.0]])", TypeError, "[1.0, 2.0]"),
-    ("net(t)", ValueError, "linear", "(2, 3)", "2"), ("net([v, v])", TypeError, "Value"), ("net('ab')", TypeError, "linear"),
-    ("Sequential(net, 3)", TypeError, "Sequential", "step 1", "3"), ("Module()(1.0)", NotImplementedError, "Module"),
-    ("net.load_state_dict({})", ValueError, "missing", "0.weight"), ("net.load_state_dict(dict(net.state_dict(), extra=1.0))", ValueError, "unexpected", "extra"),
-    ("state = net.state_dict(); state['2.bias'] = [1.0, 2.0]; net.load_state_dict(state)", ValueError, "2.bias", "(2,)", "(1,)"),
-    ("state = net.state_dict(); state['2.bias'] = ['a']; net.load_state_dict(state)", TypeError, "2.bias", "'a'"),
-    ("state = net.state_dict(); state['0.weight'][0] = [1.0]; net.load_state_dict(state)", ValueError, "0.weight", "ragged"),
-    ("net.load_state_dict([1.0])", TypeError, "load_state_dict"), ("net.load_state_dict({1: 2.0})", (TypeError, ValueError), "load_state_dict", "1"),
-    # losses
-    ("mse_loss(t, [1.0, 2.0])", ValueError, "mse_loss", "(2, 3)", "(2,)"), ("mse_loss([v, v], [1.0])", ValueError, "mse_loss", "(2,)", "(1,)"),
-    ("mse_loss(t, t, reduction='avg')", ValueError, "mse_loss", "avg", "mean"), ("hinge_loss([v], [1.0], 'no')", ValueError, "hinge_loss", "no"),
-    ("mse_loss([v], t[0, :1])", TypeError, "mse_loss", "Value", "Tensor"), ("mse_loss([[v, v], [v]], [[1.0, 1.0], [1.0]])", ValueError, "mse_loss"),
-    ("mse_loss('a', [1.0])", TypeError, "mse_loss"), ("binary_cross_entropy_with_logits(t, [1.0])", ValueError, "binary_cross_entropy_with_logits", "(1,)"),
-    ("cross_entropy(t, [0])", ValueError, "cross_entropy", "(2, 3)", "1"), ("cross_entropy(t, [0, 3])", ValueError, "cross_entropy", "target 1", "3"),
-    ("cross_entropy(t, [0, -1])", ValueError, "target 1", "-1"), ("cross_entropy(t, [0, 1.0])", (TypeError, ValueError), "target 1", "1.0"),
-    ("cross_entropy(t, 1)", (TypeError, ValueError), "cross_entropy"), ("cross_entropy(Tensor(1.0), 0)", ValueError, "cross_entropy", "()"),
-    ("cross_entropy([[v, v], [v]], [0, 0])", ValueError, "cross_entropy"), ("cross_entropy(t, [0, 1], 'all')", ValueError, "all"),
-    ("cross_entropy(Tensor.ones(2, 2, 2), [0, 0])", ValueError, "(2, 2, 2)"), ("cross_entropy([v, v], 2)", ValueError, "target", "2"),
-    # optimizers
-    ("SGD([], 0.1)", ValueError, "SGD", "no parameters"), ("SGD([v, v], 0.1)", ValueError, "SGD", "twice"), ("SGD(v, 0.1)", TypeError, "SGD", "list"),
-    ("SGD(model, 0.1)", TypeError, "SGD", "parameters()"), ("Adam([1.0])", TypeError, "Adam", "parameter 0", "1.0"), ("SGD(None, 0.1)", TypeError, "SGD"),
-    ("SGD([v], -0.1)", ValueError, "lr", "-0.1"), ("SGD([v], '0.1')", (TypeError, ValueError), "lr", "'0.1'"), ("Adam([v], lr=nan)", ValueError, "lr", "nan"),
-    ("sgd.lr = -1", ValueError, "lr", "-1"), ("SGD([v], 0.1, momentum=-1)", ValueError, "momentum"), ("SGD([v], 0.1, weight_decay=-1)", ValueError, "weight_decay"),
-    ("SGD([v], 0.1, nesterov=True)", ValueError, "nesterov", "momentum"), ("Adam([v], betas=(0.9, 1.0))", ValueError, "betas", "1.0"),
-    ("Adam([v], betas=(-0.1, 0.5))", ValueError, "betas"), ("Adam([v], betas=(0.9,))", ValueError, "betas"), ("Adam([v], betas=0.9)", (TypeError, ValueError), "betas"),
-    ("Adam([v], eps=-1)", ValueError, "eps"), ("AdamW([v], weight_decay=-1)", ValueError, "AdamW", "weight_decay"), ("Adam([v], weight_decay='a')", (TypeError, ValueError), "weight_decay"),
-    ("net[0].weight.grad, net[2].bias.grad = [[1.0, 1.0]] * 3, [1.0, 2.0]; sgd.step()", ValueError, "step", "parameter 3", "(1,)", "(2,)"),
-    ("net[2].weight.grad = 5.0; adam.step()", ValueError, "step", "parameter 2", "(1, 3)"),
-    ("v.grad = [1.0]; adam.step()", ValueError, "step", "parameter 4"), ("v.grad = 'a'; adam.step()", TypeError, "step", "parameter 4"),
-    ("sgd.load_state_dict({})", ValueError, "lr", "missing"), ("sgd.load_state_dict({'lr': -1.0})", ValueError, "lr", "-1"),
-    ("sgd.load_state_dict({'lr': 0.5, '9.momentum_buffer': [1.0]})", ValueError, "9.momentum_buffer"), ("adam.load_state_dict(sgd.state_dict())", ValueError, "momentum_buffer"),
-    ("state = adam.state_dict(); state['0.exp_avg'] = [1.0]; adam.load_state_dict(state)", ValueError, "0.exp_avg", "(1,)", "(3, 2)"),
-    ("state = adam.state_dict(); state['4.step'] = -1; adam.load_state_dict(state)", ValueError, "4.step", "-1"),
-    ("state = adam.state_dict(); del state['4.exp_avg']; adam.load_state_dict(state)", ValueError, "4.exp_avg", "missing"),
-    ("sgd.load_state_dict(None)", TypeError, "load_state_dict"), ("sgd.load_state_dict({'lr': 'a'})", TypeError, "lr", "'a'"),
-    ("clip_grad_norm([v], -1.0)", ValueError, "clip_grad_norm", "-1.0"), ("clip_grad_norm([v], 'a')", (TypeError, ValueError), "max_norm", "'a'"),
-    ("clip_grad_norm(t, 1.0)", TypeError, "clip_grad_norm", "list"), ("clip_grad_norm(net, 1.0)", TypeError, "clip_grad_norm", "parameters()"),
-]
+WRONG = r"""
+TypeError  Value('3')  Value  '3'
+TypeError  Value(None)  Value  None
+TypeError  Value([1.0])  Value  [1.0]
+TypeError  Value(v)  Value
+TypeError  v + '3'  +
+TypeError  [1.0] - v  -
+TypeError  v ** None  **
+TypeError  v < '3'  <
+TypeError  v @ v  @
+TypeError  v + t  +  Value  Tensor
+TypeError  t * v  *  Value  Tensor
+TypeError  v @ t  matmul  Value
+TypeError  t < v  <  Value
+TypeError  v.maximum(t)  maximum
+TypeError  t.minimum('a')  minimum
+ZeroDivisionError  Value(2.0) / 0  2.0 / 0
+ZeroDivisionError  1 / Value(0.0)  1 / 0.0
+ZeroDivisionError  Value(0.0) ** -1  0.0 ** -1
+OverflowError  Value(2.0) ** 1e4  2.0 ** 10000.0
+OverflowError  Value(1000.0).exp()  exp(1000.0)
+ValueError  Value(-8.0) ** 0.5  (-8.0) ** 0.5  negative
+ValueError  (-8) ** Value(0.5)  (-8) ** 0.5  negative
+ValueError  Value(0.0).log()  log(0.0)
+ValueError  Value(-1.0).sqrt()  sqrt(-1.0)
+ValueError  v.clip()  clip  low  high
+TypeError  v.clip('a')  clip
+TypeError  t.clip(0, v)  clip
+TypeError  v.leaky_relu(t)  leaky_relu
+TypeError  v.backward('1')  backward  '1'
+ValueError  dot([v], [1.0, 2.0])  dot  1 weights  2 inputs
+TypeError  dot([v], ['a'])  dot
+TypeError  dot([v], [1.0], None)  dot
+ValueError  Tensor([[1.0, 2.0], [3.0]])  ragged  [1]  (1,)  (2,)
+ValueError  Tensor([[1.0], 2.0])  ragged  [1]
+TypeError  Tensor([[1.0, 'a']])  'a'  [0][1]
+TypeError  Tensor(None)  None
+TypeError  Tensor([v])  Value  [0]
+TypeError  Tensor([t, t])  stack
+ValueError  x = [1.0]; x.append(x); Tensor(x)  deep
+ValueError  t + [1.0, 2.0]  +  (2, 3)  (2,)
+ValueError  [[1.0], [2.0, 3.0]] + t  +  ragged
+TypeError  t - 'a'  -
+ValueError  t > [1.0, 2.0]  >  (2,)
+ValueError  t.maximum([1.0, 2.0])  maximum  (2, 3)  (2,)
+ValueError  where([1, 0], t, 0)  where  (2,)  (2, 3)
+TypeError  where(t > 2, t, 'a')  where
+TypeError  where(t > 2, v, 0)  where  Value
+ZeroDivisionError  t / [1.0, 0.0, 2.0]  2.0 / 0.0  [0, 1]
+ValueError  (t - 5).log()  log(-4.0)  [0, 0]
+OverflowError  (t * 1000).exp()  exp(1000.0)  [0, 0]
+ValueError  (t - 2) ** 0.5  (-1.0) ** 0.5  [0, 0]
+ValueError  t @ t  matmul  (2, 3) @ (2, 3)  3 and 2
+ValueError  t @ 3  matmul
+ValueError  [1.0] @ t  matmul  (1,) @ (2, 3)
+ValueError  Tensor.ones(2, 2, 3) @ Tensor.ones(3, 3, 2)  matmul  (2,)  (3,)
+TypeError  t @ 'a'  matmul
+IndexError  t.sum(2)  sum  dim 2  2 dim
+IndexError  t.mean(-3)  mean  -3
+TypeError  t.sum(1.5)  sum  1.5
+ValueError  t.max((0, -2))  max  twice
+ValueError  t[0:1].var(0)  var  1 element
+ValueError  Tensor([]).mean()  mean  0 element
+ValueError  Tensor([]).min()  min
+IndexError  t.argmax(2)  argmax  dim 2
+IndexError  t.softmax(2)  softmax  dim 2
+TypeError  t.log_softmax(None)  log_softmax  None
+ValueError  t.reshape(4, 2)  reshape  (2, 3)  6  (4, 2)
+ValueError  t.reshape(-1, 4)  reshape  6
+ValueError  t.reshape(-1, -1)  reshape  -1
+ValueError  t.reshape(-2, -3)  reshape  -2
+TypeError  t.reshape(2.0, 3)  reshape  2.0
+ValueError  t.permute(0)  permute  1 dim  2 dim
+ValueError  t.permute(0, 0)  permute  twice
+IndexError  t.transpose(0, 2)  transpose  dim 2
+IndexError  t.unsqueeze(4)  unsqueeze  4
+IndexError  t.squeeze(2)  squeeze  2
+ValueError  t.flatten(1, 0)  flatten  1  0
+ValueError  t.broadcast_to(3, 3)  broadcast_to  (2, 3)  (3, 3)
+ValueError  Tensor([[1.0]]).broadcast_to(1)  broadcast_to  (1, 1)
+IndexError  t[2]  index  2  dimension 0  size 2
+IndexError  t[0, -4]  -4  dimension 1  size 3
+IndexError  t[0, 0, 0]  3 indices  (2, 3)
+IndexError  t[..., 0, ...]  ...
+TypeError  t[1.0]  1.0
+TypeError  t[t > 2]  where
+TypeError  t[[True, False]]  where
+IndexError  t[[0, 2]]  2  dimension 0
+IndexError  t[[0, 1], [0]]  (2,)  (1,)
+IndexError  t[[0, 1], :, [0, 1]]  index
+ValueError|IndexError  t[[[0, 1], [1]]]  ragged
+ValueError  t[::0]  index  step
+IndexError  Tensor.ones(2, 2, 2)[0, :, [1]]  ambiguous
+TypeError  t[0] = 1.0  assign  where
+ValueError  t.item()  item  (2, 3)
+ValueError  bool(t)  (2, 3)  ambiguous
+TypeError  len(Tensor(1.0))  len
+ValueError  Tensor.zeros(2, -1)  zeros  -1
+TypeError  Tensor.ones(2.0)  ones  2.0
+TypeError  Tensor.full((2,), [1, 2])  full
+ValueError  Tensor.arange(0, 3, 0)  arange  step
+ValueError  cat([])  cat  no tensors
+ValueError  cat([t, [[1.0]]])  cat  (2, 3)  (1, 1)
+IndexError  cat([t, t], 2)  cat  2
+TypeError  cat([t, v])  cat  Value
+TypeError  cat(t)  cat
+ValueError  stack([])  stack  no tensors
+ValueError  stack([t, t[0]])  stack  (2, 3)  (3,)
+ValueError  linear(t, t.T)  linear  (2, 3)
+ValueError  linear(t, t, [1.0])  linear  (1,)
+ValueError  (t > 2).backward()  backward  constant
+ValueError  t.backward([1.0])  backward  (1,)  (2, 3)
+TypeError  t.backward(v)  backward  Value
+ValueError  x = t * 2; t.grad = [1.0]; x.backward()  grad
+ValueError  grad(v, [v, Value(1.0)])  grad  input 1
+TypeError  grad(3.0, v)  grad  float
+TypeError  grad(v, [1.0])  grad  input 0
+ZeroDivisionError  x = Value(0.0); y = x.sqrt() + v * v; y.backward()  sqrt  0.0
+ZeroDivisionError  x = Tensor([4.0, 0.0]); y = (x.sqrt() * 2 + x).sum() + t.sum(); y.backward()  sqrt
+ValueError|TypeError  gradcheck(lambda: v)  gradcheck
+TypeError  gradcheck(lambda x: 3.0, v)  grad  float
+ValueError  elementwise('not a name', abs, abs)  not a name
+ValueError  elementwise('sum', abs, abs)  sum
+ValueError  MLP(2, [])  MLP
+ValueError  MLP(0, [1])  0
+TypeError  MLP(2, 3)  MLP
+ValueError  MLP(2, [1], act='rellu')  rellu  relu  tanh
+ValueError  Neuron(2, act=3)  3
+ValueError  Layer(2, -1)  Layer  -1
+ValueError  Linear(1, 1.5)  Linear  1.5
+ValueError  model([1.0])  1  2
+ValueError  model([1.0, 2.0, 3.0])  3  2
+TypeError  model(['a', 'b'])  'a'
+TypeError  model(t)  Tensor  tolist
+TypeError  model(None)  None
+ValueError  net(t)  linear  (2, 3)  2
+TypeError  net([v, v])  Value
+TypeError  Sequential(net, 3)  Sequential  step 1  3
+NotImplementedError  Module()(1.0)  Module
+ValueError  net.load_state_dict({})  missing  0.weight
+ValueError  net.load_state_dict(dict(net.state_dict(), extra=1.0))  unexpected  extra
+ValueError  state = net.state_dict(); state['2.bias'] = [1.0, 2.0]; net.load_state_dict(state)  2.bias  (2,)  (1,)
+TypeError  state = net.state_dict(); state['2.bias'] = ['a']; net.load_state_dict(state)  2.bias  'a'
+TypeError  net.load_state_dict([1.0])  load_state_dict
+ValueError  mse_loss(t, [1.0, 2.0])  mse_loss  (2, 3)  (2,)
+ValueError  mse_loss([v, v], [1.0])  mse_loss  (2,)  (1,)
+ValueError  mse_loss(t, t, reduction='avg')  mse_loss  avg  mean
+TypeError  mse_loss([v], t[0, :1])  mse_loss  Value  Tensor
+ValueError  mse_loss([[v, v], [v]], [[1.0, 1.0], [1.0]])  mse_loss
+ValueError  cross_entropy(t, [0])  cross_entropy  (2, 3)  1
+ValueError  cross_entropy(t, [0, 3])  cross_entropy  target 1  3
+ValueError  cross_entropy(t, [0, -1])  target 1  -1
+ValueError|TypeError  cross_entropy(t, [0, 1.0])  target 1  1.0
+ValueError|TypeError  cross_entropy(t, 1)  cross_entropy
+ValueError  cross_entropy(Tensor(1.0), 0)  cross_entropy  ()
+ValueError  cross_entropy([[v, v], [v]], [0, 0])  cross_entropy
+ValueError  SGD([], 0.1)  SGD  no parameters
+ValueError  SGD([v, v], 0.1)  SGD  twice
+TypeError  SGD(v, 0.1)  SGD  list
+TypeError  SGD(model, 0.1)  SGD  parameters()
+TypeError  Adam([1.0])  Adam  parameter 0  1.0
+ValueError  SGD([v], -0.1)  lr  -0.1
+ValueError|TypeError  SGD([v], '0.1')  lr  '0.1'
+ValueError  Adam([v], lr=nan)  lr  nan
+ValueError  sgd.lr = -1  lr  -1
+ValueError  SGD([v], 0.1, momentum=-1)  momentum
+ValueError  SGD([v], 0.1, nesterov=True)  nesterov  momentum
+ValueError  Adam([v], betas=(0.9, 1.0))  betas  1.0
+ValueError  Adam([v], betas=(-0.1, 0.5))  betas
+ValueError|TypeError  Adam([v], betas=0.9)  betas
+ValueError  Adam([v], eps=-1)  eps
+ValueError  AdamW([v], weight_decay=-1)  weight_decay
+ValueError  net[2].bias.grad = [1.0, 2.0]; sgd.step()  step  parameter 3  (1,)  (2,)
+ValueError  v.grad = [1.0]; adam.step()  step  parameter 4
+TypeError  v.grad = 'a'; adam.step()  step  parameter 4
+ValueError  sgd.load_state_dict({})  lr  missing
+ValueError  sgd.load_state_dict({'lr': -1.0})  lr  -1
+ValueError  sgd.load_state_dict({'lr': 0.5, '9.momentum_buffer': [1.0]})  9.momentum_buffer
+ValueError  state = adam.state_dict(); state['0.exp_avg'] = [1.0]; adam.load_state_dict(state)  0.exp_avg  (1,)  (3, 2)
+ValueError  state = adam.state_dict(); state['4.step'] = -1; adam.load_state_dict(state)  4.step  -1
+ValueError  state = adam.state_dict(); del state['4.exp_avg']; adam.load_state_dict(state)  4.exp_avg  missing
+ValueError  clip_grad_norm([v], -1.0)  clip_grad_norm  -1.0
+ValueError|TypeError  clip_grad_norm([v], 'a')  max_norm  'a'
+TypeError  clip_grad_norm(net, 1.0)  clip_grad_norm  parameters()
+TypeError  save('x', {'bad': 'text'})  bad  text
+TypeError  draw_dot(3.0)  draw_dot  3.0
+ValueError  draw_dot(v, 'RL')  rankdir  RL
+"""
+WRONG = [re.split(r"  +", line) for line in WRONG.strip().split("\n")]
 
 
-def prepared():
-    """All that a wrong use could change, in the middle of training."""
+def in_the_middle_of_training():
     random.seed(1)
     v, t = Value(2.0), Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     model, net = MLP(2, [3, 1]), Sequential(Linear(2, 3), Tensor.tanh, Linear(3, 1))
     sgd, adam = SGD(net.parameters(), 0.1, momentum=0.9), Adam(net.parameters() + [v])
-    for _ in "12":
+    for _ in range(2):
         (v * v + model([v, 1.0])).backward()
         (t.sum() + net(t[:, :2]).sum()).backward()
         sgd.step()
@@ -1730,27 +1812,484 @@ def prepared():
     return {**vars(micrograd), "v": v, "t": t, "model": model, "net": net, "sgd": sgd, "adam": adam, "nan": nan}
 
 
-def all_numbers(names):
-    for name, thing in sorted(names.items()):
+def everything_in(names):
+    """All numbers that a wrong use could have changed."""
+    for thing in [names[name] for name in ("v", "t", "model", "net", "sgd", "adam", "x", "y") if name in names]:
         if isinstance(thing, (Value, Tensor)):
-            yield name, thing.data, thing.grad, thing._due
-        elif hasattr(thing, "state_dict") and not isinstance(thing, type):
-            yield name, thing.state_dict(), [(p.grad, p.data) for p in getattr(thing, "params", None) or thing.parameters()]
+            yield thing.data, thing.grad
+        elif hasattr(thing, "state_dict"):
+            yield thing.state_dict(), [(p.data, p.grad) for p in getattr(thing, "params", 0) or thing.parameters()]
 
 
-@pytest.mark.parametrize("code, error, words", [(code, error, words) for code, error, *words in WRONG], ids=[row[0] for row in WRONG])
-def test_wrong_use_is_named_and_changes_nothing(code, error, words):
-    names, (*setup, last) = prepared(), ast.parse(code).body
-    exec(compile(ast.Module(setup, []), "setup", "exec"), names)
-    before = repr(list(all_numbers(names)))
-    with pytest.raises(error) as caught:
-        exec(compile(ast.Module([last], []), "wrong use", "exec"), names)
+@pytest.mark.parametrize("error, code, words", [(error, code, words) for error, code, *words in WRONG],
+                         ids=[row[1] for row in WRONG])
+def test_wrong_use_is_named_and_changes_nothing(error, code, words):
+    names, (*setup, last) = in_the_middle_of_training(), ast.parse(code).body
+    exec(compile(ast.Module(setup, []), code, "exec"), names)
+    before = repr(list(everything_in(names)))
+    with pytest.raises(Exception) as caught:
+        exec(compile(ast.Module([last], []), code, "exec"), names)
+    assert caught.type.__name__ in error.split("|"), f"{caught.value!r} should be {error}"
     assert all(word in str(caught.value) for word in words), f"{caught.value} should name {words}"
-    assert repr(list(all_numbers(names))) == before and "grad=2" not in str(caught.value)
-
-
-def test_there_are_wrong_uses_enough():
+    assert repr(list(everything_in(names))) == before
     assert len(WRONG) >= 100
+
+
+# ----------------------------------------------------------------------------------------------------
+# Saving: safetensors, https://github.com/huggingface/safetensors
+# ----------------------------------------------------------------------------------------------------
+
+NAMES = st.text("a0._ \"\\{}[],:\n\0é\u20ac\U0001f600", max_size=9)
+
+
+@st.composite
+def arrays(draw, numbers):
+    """Nested lists of one shape; a size of 0 only last, where nested lists still tell it."""
+    shape = draw(st.lists(st.integers(1, 4), max_size=2)) + draw(st.lists(st.integers(0, 4), max_size=1))
+    n = math.prod(shape)
+    return nest(draw(st.lists(numbers, min_size=n, max_size=n)), tuple(shape))
+
+
+def written(state, **options):
+    """The bytes that save writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(os.path.join(folder, "x"), state, **options)
+        assert os.listdir(folder) == ["x"]
+        with open(os.path.join(folder, "x"), "rb") as file:
+            return file.read()
+
+
+def read(content):
+    """What load makes of these bytes; an error must name the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "x.safetensors")
+        with open(path, "wb") as file:
+            file.write(content)
+        try:
+            return load(path)
+        except ValueError as error:
+            assert repr(path) in str(error) and len(str(error)) < 1000
+            raise
+
+
+def file_of(header, data=b""):
+    """A file of any header: bytes, or something for JSON."""
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + data
+
+
+def entry(dtype="F64", shape=(), offsets=(0, 8)):
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+@given(st.dictionaries(NAMES, arrays(st.floats())), st.dictionaries(NAMES, NAMES), arrays(st.floats(width=32)))
+def test_what_was_saved_is_loaded_bit_for_bit_and_in_order(state, metadata, single):
+    content = written(state, metadata=metadata)
+    assert repr(read(content)) == repr(state) and written(read(content), metadata=metadata) == content
+    assert repr(read(written({"x": single}, dtype="F32"))["x"]) == repr(single)     # repr: nan is nan, 0.0 not -0.0
+
+
+def test_the_layout_of_a_file_and_what_can_be_saved():
+    header = b'{"__metadata__":{"a":"b"},"w":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}'
+    expected = struct.pack("<Q", 88) + header.ljust(88) + struct.pack("<2f", 1, -2.5)
+    assert written({"w": [[1.0], [-2.5]]}, metadata={"a": "b"}, dtype="F32") == expected
+    assert written({}) == struct.pack("<Q", 8) + b"{}      " and b'"shape":[2,0]' in written({"x": Tensor.zeros(2, 0)})
+    state = {"t": Tensor([1, 2]), "v": Value(3), "i": 4, "q": Fraction(1, 2), "b": True, "l": ((5, 6),)}
+    loaded = read(written(state))
+    assert loaded == {"t": [1.0, 2.0], "v": 3.0, "i": 4.0, "q": 0.5, "b": 1.0, "l": [[5.0, 6.0]]}
+    assert type(loaded["i"]) is float and list(read(written(Linear(1, 1)))) == ["weight", "bias"]
+
+
+def test_a_checkpoint_of_model_and_optimizer_goes_on_bit_for_bit(tmp_path):
+    net = Sequential(Linear(2, 2), Tensor.tanh, Linear(2, 1))
+    adam = Adam(net.parameters(), lr=0.1)
+
+    def train(net, adam):
+        for _ in range(3):
+            adam.zero_grad()
+            (net([[1.0, 2.0], [3.0, -4.0]]) ** 2).backward()
+            adam.step()
+            adam.lr *= 0.5
+        return net.state_dict(), adam.state_dict()
+
+    train(net, adam)
+    save(tmp_path / "x", {**net.state_dict("net."), **adam.state_dict("adam.")})
+    twin = Sequential(Linear(2, 2), Tensor.tanh, Linear(2, 1))
+    twin_adam, state = Adam(twin.parameters()), load(tmp_path / "x")
+    twin.load_state_dict(state, "net.")
+    twin_adam.load_state_dict(state, "adam.")
+    assert train(twin, twin_adam) == train(net, adam)
+
+
+@pytest.mark.parametrize("dtype, letter, numbers", [
+    ("F64", "d", [1 / 3, -0.0, 5e-324, inf]), ("F32", "f", [0.5, -0.0, 2.0 ** -149, -inf]),
+    ("F16", "e", [0.5, -65504.0, 2.0 ** -24, inf]), ("BOOL", "?", [True, False]),
+    *((f"{kind}{8 * size}", letter.upper() if kind == "U" else letter, [low, high])
+      for size, letter in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
+      for kind, low, high in (("I", -2 ** (8 * size - 1), 2 ** (8 * size - 1) - 1), ("U", 0, 2 ** (8 * size) - 1)))])
+def test_all_dtypes_are_read(dtype, letter, numbers):
+    data, n = struct.pack(f"<{len(numbers)}{letter}", *numbers), len(numbers)
+    first = data[:len(data) // n]
+    content = file_of({"s": entry(dtype, [], [len(data), len(data + first)]), "m": entry(dtype, [n, 1], [0, len(data)])},
+                      data + first)
+    assert repr(read(content)) == repr({"m": [[x] for x in numbers], "s": numbers[0]}), "in the order of the data"
+
+
+def test_bf16_is_the_upper_half_of_f32_and_empty_tensors_are_legal():
+    numbers = [1.0, -2.5, 3.0 * 2.0 ** 100, 2.0 ** -133, -0.0, inf, nan]
+    data = b"".join(struct.pack("<f", x)[2:] for x in numbers)
+    assert repr(read(file_of({"x": entry("BF16", [7, 1], [0, 14])}, data))["x"]) == repr([[x] for x in numbers])
+    for shape, nested in ([0], []), ([0, 3], []), ([3, 0], [[], [], []]), ([2, 0, 2 ** 40], [[], []]), ([0, 2 ** 60], []):
+        header = {"a": entry(shape=shape, offsets=[0, 0]), "b": entry(), "c": entry(shape=shape, offsets=[8, 8])}
+        assert read(file_of(header, bytes(8))) == {"a": nested, "b": 0.0, "c": nested}
+
+
+ONE = b'{"x": {"dtype": "F64", "shape": [], "data_offsets": [0, 8]}}'
+BROKEN = {
+    "empty file": b"", "shorter than a length": b"\x02\0\0\0", "header without end": struct.pack("<Q", 1000) + b"{}",
+    "header of 2**64 - 1 bytes": b"\xff" * 8 + b"{}", "header of no bytes": struct.pack("<Q", 0),
+    "space before {": file_of(b" {}"), "not an object": file_of([]), "not JSON": file_of(b"{'x': 1}"),
+    "unfinished JSON": file_of(b'{"x": '), "bytes after the JSON": file_of(b"{}\0\0"), "two objects": file_of(b"{}{}"),
+    "not UTF-8": file_of(ONE.replace(b"x", b"\xff"), bytes(8)),
+    "half a surrogate pair": file_of(ONE.replace(b"x", b"\\ud800"), bytes(8)),
+    "lists 100 000 deep": file_of(b'{"x": ' + b"[" * 10 ** 5 + b"]" * 10 ** 5 + b"}"),
+    "objects 100 000 deep": file_of(b'{"x":' * 10 ** 5 + b"1" + b"}" * 10 ** 5),
+    "a depth behind quotes": file_of(b'{"\\\\\\"": ' + b'{"\\"":' * 10 ** 5 + b"1" + b"}" * 10 ** 5 + b"}"),
+    "name twice": file_of(ONE[:-1] + b", " + ONE[1:], bytes(8)),
+    "name twice, once escaped": file_of(ONE[:-1] + b", " + ONE[1:].replace(b"x", b"\\u0078"), bytes(8)),
+    "dtype twice": file_of(ONE.replace(b'"shape"', b'"dtype": "F64", "shape"'), bytes(8)),
+    "metadata twice": file_of(b'{"__metadata__": {}, "__metadata__": {}}'),
+    "metadata name twice": file_of(b'{"__metadata__": {"a": "b", "a": "b"}}'),
+    "metadata no object": file_of({"__metadata__": ["a", "b"]}), "metadata null": file_of({"__metadata__": None}),
+    "metadata not text": file_of({"__metadata__": {"a": 1}}), "entry no object": file_of({"x": ["F64", [], [0, 8]]}, bytes(8)),
+    "dtype missing": file_of({"x": {"shape": [], "data_offsets": [0, 8]}}, bytes(8)),
+    "shape missing": file_of({"x": {"dtype": "F64", "data_offsets": [0, 8]}}, bytes(8)),
+    "offsets missing": file_of({"x": {"dtype": "F64", "shape": []}}, bytes(8)),
+    "key too many": file_of({"x": {"strides": [], **entry()}}, bytes(8)),
+    "dtype unknown": file_of({"x": entry("F8_E4M3", [8])}, bytes(8)), "dtype lower case": file_of({"x": entry("f64")}, bytes(8)),
+    "dtype no string": file_of({"x": entry(["F64"])}, bytes(8)), "shape a number": file_of({"x": entry(shape=1)}, bytes(8)),
+    "shape text": file_of({"x": entry(shape="1")}, bytes(8)), "shape null": file_of({"x": entry(shape=None)}, bytes(8)),
+    "shape negative": file_of({"x": entry(shape=[-1, -1])}, bytes(8)), "shape float": file_of({"x": entry(shape=[1.0])}, bytes(8)),
+    "shape bool": file_of({"x": entry(shape=[True])}, bytes(8)), "shape NaN": file_of({"x": entry(shape=[nan])}, bytes(8)),
+    "shape Infinity": file_of({"x": entry(shape=[inf, 0], offsets=[0, 0])}),
+    "shape of 10**6 digits": file_of(ONE.replace(b"[]", b"[0, %s]" % (b"9" * 10 ** 6)).replace(b"8", b"0")),
+    "shape of 65 dimensions": file_of({"x": entry(shape=[1] * 65)}, bytes(8)),
+    "2**40 empty lists": file_of({"x": entry(shape=[2 ** 40, 0], offsets=[0, 0])}),
+    "2**40 empty lists in one": file_of({"x": entry(shape=[1, 2 ** 20, 2 ** 20, 0], offsets=[0, 0])}),
+    "empty lists in many entries": file_of({str(i): entry("U8", [90_000, 0], [0, 0]) for i in range(99)}),
+    "63 lists around each byte": file_of({"x": entry("U8", [10 ** 5] + [1] * 63, [0, 10 ** 5])}, bytes(10 ** 5)),
+    "product too small": file_of({"x": entry(shape=[2])}, bytes(8)),
+    "product too large": file_of({"x": entry(shape=[2 ** 62, 4])}, bytes(8)),
+    "product 2**64": file_of({"x": entry(shape=[2 ** 32, 2 ** 32])}, bytes(8)),
+    "product not whole": file_of({"x": entry("U16", [1], [0, 3])}, bytes(3)),
+    "offsets backwards": file_of({"x": entry(offsets=[8, 0])}, bytes(8)),
+    "offsets three": file_of({"x": entry(offsets=[0, 4, 8])}, bytes(8)),
+    "offsets float": file_of({"x": entry(offsets=[0.0, 8])}, bytes(8)),
+    "offsets bool": file_of({"x": entry("U8", [1], [False, True])}, bytes(1)),
+    "offsets negative": file_of({"x": entry(offsets=[-8, 0])}, bytes(8)),
+    "offsets an object": file_of({"x": entry(offsets={"0": 0, "8": 8})}, bytes(8)),
+    "data missing": file_of({"x": entry()}, bytes(7)), "data too much": file_of({"x": entry()}, bytes(9)),
+    "data without entry": file_of({}, bytes(1)), "data far away": file_of({"x": entry(offsets=[2 ** 62, 2 ** 62 + 8])}, bytes(8)),
+    "hole at the start": file_of({"x": entry(offsets=[8, 16])}, bytes(16)),
+    "hole between": file_of({"x": entry(), "y": entry(offsets=[16, 24])}, bytes(24)),
+    "overlap": file_of({"x": entry(), "y": entry(offsets=[4, 12])}, bytes(12)),
+    "the same data twice": file_of({"x": entry(), "y": entry()}, bytes(8)),
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_every_broken_rule_is_a_valueerror_that_names_the_file(content):
+    with pytest.raises(ValueError, match="x.safetensors"):
+        read(content)
+
+
+def test_a_header_over_100_mb_is_refused_unread_and_a_missing_file_is_the_ordinary_error(tmp_path):
+    with open(tmp_path / "x", "wb") as file:
+        file.write(struct.pack("<Q", 100_000_001) + b"{")
+        file.truncate(200_000_000)                          # sparse: no bytes on the disk
+    with pytest.raises(ValueError, match="100000001"):
+        load(tmp_path / "x")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "y")
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F64", "U8", ""]),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3))
+ENTRIES = st.builds(entry, JSON | st.sampled_from(["U8", "F16"]), JSON | st.lists(st.integers(-1, 3) | JSON, max_size=3),
+                    JSON | st.lists(st.integers(-1, 8) | JSON, max_size=3))
+HEADERS = st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES | JSON)
+EDITS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), st.binary(max_size=9) | st.sampled_from(
+    [b'"', b"\\", b"[", b"{", b"}", b"]", b"9" * 30, b"-", b"e9", b"NaN", b"\\ud800", b'"a":', b"null"])), max_size=4)
+
+
+@MORE
+@given(raw=st.binary(), header=HEADERS, data=st.binary(max_size=16), edits=EDITS, mend=st.booleans())
+def test_any_file_is_either_loaded_or_a_valueerror(raw, header, data, edits, mend):
+    edited = written({"a": [[1.0, 2.0]], "\"\\[": 3.0, "e": [[], []]}, metadata={"k": "v"})
+    for start, removed, inserted in edits:
+        edited = edited[:start] + inserted + edited[start + removed:]
+    for content in raw, file_of(b"{" + raw, data), file_of(header, data), file_of(edited[8:-24], edited[-24:]) if mend else edited:
+        try:
+            assert isinstance(read(content), dict)
+        except ValueError:
+            pass
+
+
+@pytest.mark.parametrize("state, options, error, names", [
+    ({"good": 1.0, "bad": [[1.0], [2.0, 3.0]]}, {}, ValueError, "bad"), ({"bad": [1.0, "2"]}, {}, TypeError, "bad"),
+    ({"bad": [1.0, None]}, {}, TypeError, "bad"), ({"bad": Value(1j)}, {}, TypeError, "bad"),
+    ({"bad": {"nested": 1.0}}, {}, TypeError, "bad"), ({"bad": 10 ** 400}, {}, ValueError, "bad"),
+    ({"bad": [1e39]}, {"dtype": "F32"}, ValueError, "bad"), ({"__metadata__": 1.0}, {}, ValueError, "__metadata__"),
+    ({"\ud800": 1.0}, {}, ValueError, "ud800"), ({1: 1.0}, {}, TypeError, "1"), ([1.0], {}, TypeError, "list"),
+    ({"x": 1.0}, {"dtype": "F16"}, ValueError, "F16"), ({"x": 1.0}, {"metadata": {"epoch": 1}}, TypeError, "metadata"),
+    ({"x": 1.0}, {"metadata": ["epoch"]}, TypeError, "metadata"), ({"x": 1.0}, {"metadata": {"e": "\ud800"}}, ValueError, "surrogate"),
+], ids=repr)
+def test_what_cannot_be_saved_is_named_and_the_old_file_stays(state, options, error, names, tmp_path):
+    save(tmp_path / "x", {"old": 1.0})
+    with pytest.raises(error, match=names):
+        save(tmp_path / "x", state, **options)
+    assert load(tmp_path / "x") == {"old": 1.0} and os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, MemoryError])
+def test_an_error_while_writing_leaves_the_old_file_and_no_litter(step, error, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    save(tmp_path / "x", {"old": 1.0})
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(error):
+        save(tmp_path / "x", {"new": 2.0})
+    assert load(tmp_path / "x") == {"old": 1.0} and os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and links")
+def test_folders_permissions_links_and_random_numbers_are_respected(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path, error in (tmp_path / "folder", OSError), (tmp_path / "none" / "x", FileNotFoundError):
+        with pytest.raises(error):
+            save(path, {"x": 1.0})
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == []
+    path, link = tmp_path / "x", tmp_path / "link"
+    link.symlink_to(path)
+    random.seed(1)
+    with open(tmp_path / "plain", "wb"):
+        save(str(link), {"x": 1.0})
+    assert random.random() == random.Random(1).random()
+    assert link.is_symlink() and load(os.fsencode(path)) == {"x": 1.0}
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    path.chmod(0o640)
+    save(path, {"x": 2.0})
+    assert load(link) == {"x": 2.0} and stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
+    program = ("import sys, micrograd\n"
+               "for n in range(int(sys.argv[2]), 10 ** 9):\n"
+               "    micrograd.save(sys.argv[1], {'n': n, 'w': [n] * 30_000})\n"
+               "    print(flush=True)\n")
+    path, n = tmp_path / "x", 0
+    for _ in range(10):
+        with subprocess.Popen([sys.executable, "-c", program, str(path), str(n + 1)], stdout=subprocess.PIPE,
+                              env={**os.environ, "PYTHONPATH": FOLDER}) as process:
+            process.stdout.readline()
+            time.sleep(random.uniform(0, 0.03))
+            process.kill()
+        state = load(path)
+        assert state["n"] > n and state["w"] == [state["n"]] * 30_000
+        n = int(state["n"])
+
+
+# ----------------------------------------------------------------------------------------------------
+# Drawing
+# ----------------------------------------------------------------------------------------------------
+
+SVG = "{http://www.w3.org/2000/svg}"
+RANKDIRS = pytest.mark.parametrize("rankdir", ["LR", "TB"])
+
+
+@st.composite
+def labelled_graphs(draw):
+    """A node that a random graph ends in; every node has a label of its own."""
+    nodes = [Value(1.0, f"leaf {i}") for i in range(draw(st.integers(1, 5)))]
+    for i in range(draw(st.integers(0, 25))):
+        a, b = draw(st.sampled_from(nodes[-9:])), draw(st.sampled_from(nodes))
+        nodes.append(a * b if draw(st.booleans()) else a + b)
+        nodes[-1].label = f"{'x' * draw(st.integers(0, 20))}{i}"
+    return nodes[-1]
+
+
+def numbers_in(text):
+    return [float(number) for number in re.findall(r"-?\d+\.\d+", text)]
+
+
+class Picture:
+    """An SVG read back: texts and rectangles of each node, lines as lists of points."""
+
+    def __init__(self, svg):
+        root = ElementTree.fromstring(svg)
+        assert root.tag == SVG + "svg" and root.get("class") == "micrograd"
+        self.view, self.nodes, self.rectangles = [float(n) for n in root.get("viewBox").split()], [], []
+        for group in root.findall(SVG + "g"):
+            x, y = numbers_in(group.get("transform"))
+            self.nodes.append([text.text for text in group.iter(SVG + "text")])
+            self.rectangles.append([])
+            for rect in group.iter(SVG + "rect"):
+                left, top, width, height = [float(rect.get(key)) for key in ("x", "y", "width", "height")]
+                self.rectangles[-1].append((x + left, y + top, x + left + width, y + top + height))
+        self.lines = [list(zip(*[iter(numbers_in(path.get("d")))] * 2)) for path in root.findall(SVG + "path")]
+
+    def edges(self, rankdir):
+        """(operand, node) of each arrow, by following its line back through the bends."""
+        along, across = (0, 1) if rankdir == "LR" else (1, 0)
+        spans = [[(min(r[i] for r in node), max(r[i + 2] for r in node)) for i in (along, across)]
+                 for node in self.rectangles]
+
+        def node_at(point, side):
+            return next((n for n, (x, y) in enumerate(spans)
+                         if abs(x[side] - point[along]) < 0.3 and y[0] < point[across] < y[1]), None)
+        bends = {line[4]: line for line in self.lines if len(line) == 5}
+        for line in [line for line in self.lines if len(line) == 8]:        # with the three points of an arrow head
+            head = node_at(line[4], 0)
+            while node_at(line[0], 1) is None:
+                line = bends[line[0]]
+            yield node_at(line[0], 1), head
+
+
+def points_of(line):
+    """Points along a line: a Bézier curve of four, then straight to the fifth."""
+    for t in [i / 16 for i in range(17)]:
+        bernstein = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3
+        yield tuple(sum(w * point[i] for w, point in zip(bernstein, line)) for i in (0, 1))
+        yield tuple((1 - t) * line[3][i] + t * line[4][i] for i in (0, 1))
+
+
+@RANKDIRS
+@MORE
+@given(root=labelled_graphs())
+def test_the_picture_shows_each_node_and_edge_once_and_nothing_overlaps(rankdir, root):
+    nodes = graph_of(root)
+    edges = sorted((operand.label, node.label) for node in nodes for operand in node._prev)
+    drawing = draw_dot(root, rankdir)
+    picture = Picture(drawing.svg)
+    labels = [label for *op, label, data, grad in picture.nodes]
+    assert sorted(labels) == sorted(node.label for node in nodes)
+    assert sorted((labels[a], labels[b]) for a, b in picture.edges(rankdir)) == edges
+
+    everything = [r for rectangles in picture.rectangles for r in rectangles]
+    left, top, width, height = picture.view
+    for i, a in enumerate(everything):
+        assert left <= a[0] and top <= a[1] and a[2] <= left + width and a[3] <= top + height
+        for b in everything[:i]:
+            assert a[2] < b[0] + 0.3 or b[2] < a[0] + 0.3 or a[3] < b[1] + 0.3 or b[3] < a[1] + 0.3
+    for x, y in (point for line in picture.lines for point in points_of(line)):
+        assert not any(r[0] + 1 < x < r[2] - 1 and r[1] + 1 < y < r[3] - 1 for r in everything), "a line through a node"
+
+
+@RANKDIRS
+@MORE
+@given(root=labelled_graphs())
+def test_the_dot_text_has_each_node_and_edge_once(rankdir, root):
+    nodes = {node.label: node for node in graph_of(root)}
+    head, attributes, *lines, end, empty = draw_dot(root, rankdir).source.split("\n")
+    assert [head, attributes, end, empty] == ["digraph {", f'rankdir={rankdir}; node [fontname="monospace"]', "}", ""]
+    label, arrows = {}, []
+    for line in lines:
+        record = re.fullmatch(r'n(\d+) \[shape=record, label="\{ (.*?) \| data .* \| grad .* \}"\]', line)
+        operation = re.fullmatch(r'op(\d+) \[label="([*+])"\]', line)
+        if record:
+            label[record[1]] = record[2]
+        elif operation:
+            assert nodes[label[operation[1]]]._op == operation[2]
+        else:
+            arrows.append(re.fullmatch(r"(n|op)(\d+) -> (n|op)(\d+)", line).groups())
+    edges = sorted((operand.label, name) for name, node in nodes.items() for operand in node._prev)
+    assert sorted(label.values()) == sorted(nodes)
+    assert sorted((label[a], label[b]) for kind, a, other, b in arrows if (kind, other) == ("n", "op")) == edges
+    assert sorted(label[b] for kind, a, other, b in arrows if kind == "op" and a == b) == sorted({b for a, b in edges})
+    assert len(arrows) == len(edges) + len({b for a, b in edges})
+
+
+def test_the_neuron_of_the_lecture():
+    x1, x2, w1, w2 = Value(2.0, "x1"), Value(0.0, "x2"), Value(-3.0, "w1"), Value(1.0, "w2")
+    out = (x1 * w1 + x2 * w2 + Value(6.8813735870195432, "b")).tanh()
+    out.label = "o"
+    before = draw_dot(out)
+    out.backward()
+    after = draw_dot(out)
+    assert 'label="{ o | data 0.7071 | grad 0.0000 }"' in before.source
+    assert 'label="{ x1 | data 2.0000 | grad -1.5000 }"' in after.source
+    assert re.findall(r"^op\d+ \[label=\"(.*)\"\]$", after.source, re.M) == ["*", "*", "+", "+", "tanh"]
+    assert ["tanh", "o", "data 0.7071", "grad 1.0000"] in Picture(after.svg).nodes
+    assert after._repr_svg_() == after.svg
+
+
+@given(st.text(st.characters() | st.sampled_from('\\"{}|<>&;\n\r\t\0\ud800\ufffe'), min_size=1, max_size=60))
+def test_any_label_is_escaped(label):
+    drawing = draw_dot(-Value(1.0, label))
+    shown = label if len(label) <= 40 else label[:39] + "…"
+    shown = "".join(c if c.isprintable() else " " for c in shown)
+    assert Picture(drawing.svg).nodes[0][0] == shown
+    escaped = re.search(r'label="\{ (.*) \| data 1.0000 \| grad 0.0000 \}"\]$', drawing.source, re.M)[1]
+    assert re.fullmatch(r'(\\.|[^\\"{}|<>])*', escaped)     # nothing that DOT would take for its own
+    assert re.sub(r"\\(.)", r"\1", escaped).replace("&amp;", "&") == shown
+    drawing.svg.encode(), drawing.source.encode()
+
+
+@pytest.mark.parametrize("number, text", [
+    (2, "2.0000"), (-0.00004, "-0.0000"), (True, "1.0000"), (1e300, "1e+300"), (nan, "nan"), (-inf, "-inf"),
+    (1 + 2j, "1.0000+2.0000j"), (Fraction(1, 3), "1/3"), (Fraction(4), "4"), (Fraction(10 ** 30, 7), "1.429e+29"),
+    (Decimal("0.1"), "0.1000"), (10 ** 5000, "…"), (None, "None"), (Fraction(10 ** 5001, 10 ** 5000 + 1), "10.0000"),
+], ids=lambda x: str(x)[:20] if isinstance(x, str) else "")
+def test_all_kinds_of_numbers_are_drawn(number, text):
+    value = Value(0.0)
+    value.data = value.grad = number
+    assert Picture(draw_dot(value).svg).nodes == [["data " + text, "grad " + text]]
+
+
+@RANKDIRS
+def test_a_tensor_shows_its_shape_and_few_numbers_inside_its_rectangle(rankdir):
+    w = Tensor([[1.0, -2.0, 3.0], [4.0, 5.0, 60.0]], label="a label of some length")
+    loss = (w * Tensor.ones(4, 2, 3)).sum()
+    loss.backward()
+    svg = draw_dot(loss, rankdir).svg
+    small, ones, large, summed = Picture(svg).nodes
+    assert [text.replace("\xa0", " ") for text in small[:4]] == [
+        "a label of some length", "shape (2, 3)", "data  1.0000 -2.0000  3.0000", "      4.0000  5.0000 60.0000"]
+    assert ones == ["shape (4, 2, 3)"] and large == ["*", "shape (4, 2, 3)"]
+    assert summed == ["sum", "shape ()", "data 284.0000", "grad 1.0000"]
+    for thing in [thing for group in ElementTree.fromstring(svg).findall(SVG + "g") for thing in group]:
+        if thing.tag == SVG + "rect":
+            left, top, width, height = [float(thing.get(key)) for key in ("x", "y", "width", "height")]
+        elif thing.tag == SVG + "text":
+            x, base, half = float(thing.get("x")), float(thing.get("y")), len(thing.text) * 7.25 / 2
+            assert left < x - half and x + half < left + width and top < base - 9 and base + 3 < top + height
+
+
+def test_roots_operands_used_twice_and_large_graphs():
+    a = Value(1.0, "a")
+    drawing = draw_dot(a + a)
+    assert drawing.source.count("n0 -> op1") == 2 and len(set(map(tuple, Picture(drawing.svg).lines))) == 2
+    assert [texts[0] for texts in Picture(draw_dot([a * 2, a]).svg).nodes] == ["a", "data 2.0000", "*"]
+    x = a
+    for _ in range(1500):
+        x = -x
+    assert draw_dot(x, max_nodes=1501).source.count("shape=record") == 1501
+    with pytest.raises(ValueError, match="1501 nodes.*max_nodes=500.*pass max_nodes=1501"):
+        draw_dot(x)
+
+
+def test_a_drawing_is_saved_as_svg_or_dot(tmp_path):
+    drawing = draw_dot(Value(1.0, "é"))
+    drawing.save(tmp_path / "x.svg")
+    drawing.save(str(tmp_path / "x.dot"))
+    assert (tmp_path / "x.svg").read_bytes() == drawing.svg.encode()
+    assert (tmp_path / "x.dot").read_bytes() == drawing.source.encode()
+    for name in "x.png", "x", "svg":
+        with pytest.raises(ValueError, match="must end in .svg or .dot"):
+            drawing.save(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["x.dot", "x.svg"]
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1763,24 +2302,22 @@ def test_examples_in_docstrings(registry):
 
 
 def test_public_names_have_docstrings():
-    for name in PUBLIC - set(REFLECTED):
+    for name in [name for name in PUBLIC if not name.startswith("_")]:
         for owner in micrograd, Value, Tensor:
             thing = inspect.getattr_static(owner, name, None)
-            if not name.startswith("_") and (inspect.isfunction(thing) or inspect.isclass(thing) or isinstance(thing, property)):
-                assert thing.__doc__, name
+            if inspect.isfunction(thing) or inspect.isclass(thing) or isinstance(thing, property):
+                assert thing.__doc__, f"{name} has no docstring"
 
 
 def test_code_in_the_readme(tmp_path, monkeypatch):
-    """Blocks run in order in one namespace; `# prints ...` in a block is what it prints, ... being anything."""
-    path = os.path.join(os.path.dirname(os.path.abspath(micrograd.__file__)), "README.md")
+    """Blocks run in order in one namespace; what follows `# prints` in a block is all that it prints."""
+    path = os.path.join(FOLDER, "README.md")
     text = io.open(path, encoding="utf-8").read() if os.path.exists(path) else ""
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "readme"}
     for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
         with redirect_stdout(io.StringIO()) as output:
             exec(compile(block, "README.md", "exec"), names)
-        promised = re.findall(r"# prints (.*)", block)
-        if promised:
-            options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            assert doctest.OutputChecker().check_output("\n".join(promised) + "\n", output.getvalue(), options), (
-                f"{block}\nprinted\n{output.getvalue()}")
+        promised = "".join(line + "\n" for line in re.findall(r"# prints (.*)", block))
+        same = doctest.OutputChecker().check_output(promised, output.getvalue(), doctest.ELLIPSIS)
+        assert same or not promised, f"{block}\nprints\n{output.getvalue()}"

@@ -42,10 +42,9 @@ class Progress:
             progress.show(step, f"loss {loss:.4f}")
     """
 
-    def __init__(self, total, label="step", start=0, lines=10):
-        self.total, self.label, self.start, self.lines = total, label, start, lines
-        self.began, self.drawn = time.perf_counter(), 0  # when
-        self.reported, self.open = start * lines // total, False
+    def __init__(self, total, label="step", lines=10):
+        self.total, self.label, self.lines = total, label, lines
+        self.began, self.drawn, self.printed, self.open = time.perf_counter(), 0, 0, False
 
     def __enter__(self):
         return self
@@ -54,29 +53,26 @@ class Progress:
         if self.open:  # stopped halfway: what is printed next begins on a line of its own
             print(flush=True)
 
-    def rate(self, done):
-        """How many per second, on average since the beginning."""
-        return (done - self.start) / max(time.perf_counter() - self.began, 1e-9)
-
     def show(self, done, text=""):
         """Report that `done` are done; `text` adds what else there is to say."""
-        now, last, tenth = time.perf_counter(), done >= self.total, done * self.lines // self.total
+        now, last, lines = time.perf_counter(), done >= self.total, done * self.lines // self.total
         if TERMINAL and (last or now - self.drawn > 0.05):
             line = self.line(done, text)[:shutil.get_terminal_size().columns - 1]
             print("\r" + line + "\033[K", end="\n" if last else "", flush=True)
             self.drawn, self.open = now, not last
-        elif not TERMINAL and tenth > self.reported:
+        elif not TERMINAL and lines > self.printed:
             print(self.line(done, text), flush=True)
-        self.reported = tenth
+            self.printed = lines
 
     def line(self, done, text):
         """`step  40/100 ████░░░░░░  812/s  0:01 left  ` and the text."""
-        rate, filled = self.rate(done), 10 * done // self.total
-        bar = f"{'█' * filled:░<10} " if TERMINAL else ""
-        left = f"{clock((self.total - done) / rate)} left" if done < self.total and rate else \
-            f"in {clock(time.perf_counter() - self.began)}"
+        passed = max(time.perf_counter() - self.began, 1e-9)
+        rate = done / passed
+        when = f"in {clock(passed)}" if done >= self.total or not rate else \
+            f"{clock((self.total - done) / rate)} left"
+        bar = f" {'█' * (10 * done // self.total):░<10}" if TERMINAL else ""
         count = f"{done:{len(str(self.total))}}/{self.total}"
-        return f"{self.label} {count} {bar} {short(rate)}/s  {left}  {text}"
+        return f"{self.label} {count}{bar}  {short(rate)}/s  {when}  {text}"
 
 
 def clock(seconds):
@@ -88,12 +84,10 @@ def clock(seconds):
 
 
 def short(number):
-    """A number in few characters: `0.42`, `37`, `1.3M`."""
-    for unit in ("", "k", "M"):
-        if abs(number) < 1000:
-            break
-        number /= 1000
-    return f"{number:.3g}{unit}"
+    """A number in few characters: `0.42`, `37`, `812`, `1.3M`."""
+    power = min(int(math.log10(max(number, 1))) // 3, 3)
+    number /= 1000 ** power
+    return f"{number:{'.3g' if number < 99.95 else '.0f'}}{('', 'k', 'M', 'G')[power]}"
 
 
 class Svg:
