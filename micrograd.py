@@ -37,7 +37,8 @@ from itertools import accumulate, chain, product, repeat
 from numbers import Number
 from reprlib import recursive_repr
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import (TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple,
+                    Union)
 
 __version__ = "1.0.0"
 Rule = Callable[..., Any]
@@ -70,6 +71,7 @@ class Node:
     __slots__ = ("data", "grad", "label", "_a", "_b", "_rule", "_due", "__weakref__")
     __array_ufunc__ = None      # NumPy arrays and numbers on the left of an operator leave it to us
     _NO_GRAD: Any = None        # what .grad is before any backward pass
+    grad: Any
     _STATE: Tuple[str, ...] = ("data", "grad", "label")
     requires_grad: bool
     if TYPE_CHECKING:
@@ -116,7 +118,7 @@ class Node:
         return _known("minimum", other, self._minimum(other))
 
     def clip(self, low: Any = None, high: Any = None) -> Any:
-        """x, but no less than low and no more than high (numbers, or None); at a bound the gradient passes."""
+        """x, at least low and at most high (numbers, or None); the gradient passes at the bounds too."""
         if low is None and high is None:
             raise ValueError("clip: give low, high or both")
         low, high = (x if x is None else _known("clip", x, _number(x)) for x in (low, high))
@@ -167,7 +169,7 @@ def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -
     seed = root._seed(gradient)
     numbers = isinstance(root, Value) and not create_graph
     nodes: List[Any] = [root]
-    kept: List[Tuple[Any, Any]] = []
+    kept: List[Tuple[Any, Any]] = []        # (node, what its .grad was)
     try:
         _count_uses(nodes, kept, root._NO_GRAD, 0 if numbers else None)
         root.grad = seed
@@ -187,6 +189,7 @@ def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -
 def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], none: Any, zero: Any) -> None:
     """Append every node below nodes[0], count its uses into `_due`, and set its `.grad` to zero."""
     push = nodes.append
+    node: Any
     for node in nodes:
         if node.grad is not none:
             kept.append((node, node.grad))
@@ -201,7 +204,7 @@ def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], none: Any, zero: 
                             push(part)
                         part._due += 1
                 if type(node) is _Row:
-                    node.grad = []
+                    node.grad = []          # of pairs, see there
             elif b._due:
                 b._due += 1
             else:
@@ -286,8 +289,10 @@ def _pay_nodes(root: Any) -> None:
     ready = [root]
 
     def pay(operand: Any, d: Any) -> None:
-        if isinstance(operand, Tensor) and not (isinstance(d, Tensor) and shape_of(d.data) == shape_of(operand.data)):
-            d = _unbroadcast(d, operand.shape)
+        if isinstance(operand, Tensor):
+            shape = shape_of(operand.data)
+            if not isinstance(d, Tensor) or shape_of(d.data) != shape:
+                d = _unbroadcast(d, shape)
         if operand.grad is None:
             operand.grad = d
         else:
@@ -357,7 +362,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Tuple[Any, ...
     wanted = [inputs] if isinstance(inputs, Node) else _listed("grad", inputs)
     for what, node in [("the output", output)] + [(f"input {i}", x) for i, x in enumerate(wanted)]:
         if not isinstance(node, (Value, Tensor)):
-            raise TypeError(f"grad: {what} must be a Value or a Tensor, not {type(node).__name__} {node!r:.200}")
+            raise TypeError(f"grad: {what} must be a Value or a Tensor, not a {type(node).__name__}")
 
     def read(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> Tuple[Any, ...]:
         below = set(map(id, nodes))
@@ -538,8 +543,10 @@ silu = elementwise("silu", lambda x: x * _sigmoid(x),
                    lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
 softplus = elementwise("softplus", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
                        lambda g, out, x: g * sigmoid(x))
-gelu = elementwise("gelu", lambda x: x * _normal_cdf(x), lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
-_normal_cdf: Rule = _function("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2, lambda g, out, x: g * _normal_pdf(x))
+gelu = elementwise("gelu", lambda x: x * _normal_cdf(x),
+                   lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
+_normal_cdf: Rule = _function("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2,
+                              lambda g, out, x: g * _normal_pdf(x))
 _normal_pdf: Rule = _function("normal_pdf", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
                         lambda g, out, x: -g * out * x)
 # The gradient of an exponent is x**y * log(x): 0 at x = 0, as PyTorch has it, and nan where x < 0.
@@ -791,8 +798,8 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
         if values and isinstance(data, Value):
             return data
         if where or values or isinstance(data, Value):
-            raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number; Values and Tensors "
-                            "do not mix, and stack(...) joins Tensors")
+            raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number; Values and "
+                            "Tensors do not mix, and stack(...) joins Tensors")
     if hasattr(data, "tolist"):
         data = data.tolist()
     if not isinstance(data, (list, tuple)):
@@ -1069,7 +1076,8 @@ def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
         return nest([attempt(index) for index in product(*map(range, shape))], shape)
 
 
-def _result(data: Nested, name: str, a: Any, da: Optional[Rule], b: Any = None, db: Optional[Rule] = None) -> Tensor:
+def _result(data: Nested, name: str, a: Any, da: Optional[Rule],
+            b: Any = None, db: Optional[Rule] = None) -> Tensor:
     """A Tensor made by an operation. Operands that need no gradient lose their rule."""
     out = Tensor._from(data)
     if da is not None and not _needs_grad(a):
@@ -1127,7 +1135,9 @@ def _tensor_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any
 def _tensor_comparison(name: str, compare: Rule) -> Any:
     def method(x: Any, y: Any) -> Any:
         y = _operand(name, y)
-        return y if y is NotImplemented else Tensor._from(_broadcast(name, lambda p, q: float(compare(p, q)), x, y))
+        if y is NotImplemented:
+            return y
+        return Tensor._from(_broadcast(name, lambda p, q: float(compare(p, q)), x, y))
     return method
 
 
@@ -1167,7 +1177,8 @@ def _sizes(name: str, shape: Tuple[Any, ...], least: int = 0) -> Shape:
 
 def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
     """An index as `take` wants it, checked against the shape."""
-    items = [i.tolist() if hasattr(i, "tolist") and not isinstance(i, Node) else list(i) if isinstance(i, range) else i
+    items = [list(i) if isinstance(i, range) else
+             i.tolist() if hasattr(i, "tolist") and not isinstance(i, Node) else i
              for i in (index if isinstance(index, tuple) else (index,))]
     lists = [i for i in items if isinstance(i, list)]
     used = sum(i is not None and i is not Ellipsis for i in items)
@@ -1176,8 +1187,8 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
     if len(lists) > 1:
         sizes = [shape_of(nested(i, "index")) for i in lists]
         if len(lists) < len(items) or sizes.count(sizes[0]) < len(sizes):
-            raise IndexError(f"index: lists of shapes {sizes}: several must be equal, with nothing beside them; "
-                             "index in two steps instead")
+            raise IndexError(f"index: lists of shapes {sizes}: several must be equal, with nothing beside "
+                             "them; index in two steps instead")
         checked = [_checked(i, dim, shape[dim]) for dim, i in enumerate(lists)]
         return (zip_map(lambda *places: places, len(sizes[0]), *checked),)
     if any(i is Ellipsis for i in items):
@@ -1185,7 +1196,7 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
         items[at:at + 1] = [slice(None)] * (len(shape) - used)
     picks = [k for k, i in enumerate(items) if not isinstance(i, slice) and i is not None]
     if lists and picks[-1] - picks[0] >= len(picks):
-        raise IndexError("index: an int and a list with something between them are ambiguous; index in two steps")
+        raise IndexError("index: an int and a list with something between are ambiguous; index in two steps")
     dims = iter(enumerate(shape))
     return tuple(None if i is None else _checked(i, *next(dims)) for i in items)
 
@@ -1291,7 +1302,7 @@ class Tensor(Node):
     def eye(n: int, m: Optional[int] = None, *, requires_grad: bool = True) -> Tensor:
         """n rows of m (default n) numbers, 1.0 on the diagonal, 0.0 elsewhere."""
         n, m = _sizes("eye", (n, n if m is None else m))
-        return Tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)], requires_grad=requires_grad)
+        return Tensor([[float(i == j) for j in range(m)] for i in range(n)], requires_grad=requires_grad)
 
     @staticmethod
     def arange(start: Any, end: Any = None, step: Any = 1, *, requires_grad: bool = True) -> Tensor:
@@ -1343,7 +1354,7 @@ class Tensor(Node):
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"the truth of a Tensor of shape {self.shape} is ambiguous: use .item(), min or max")
+            raise ValueError(f"a Tensor of shape {self.shape} is neither true nor false: use .item() or min")
         return bool(self.item())
 
     # elementwise
@@ -1360,18 +1371,19 @@ class Tensor(Node):
     # matrix products
 
     def __matmul__(self, other: Any) -> Any:
-        """The matrix product as NumPy defines it: 1-d operands are rows or columns, leading dims broadcast."""
+        """The matrix product as NumPy has it: 1-d operands are rows or columns, leading dims broadcast."""
         other = _tensor("matmul", other)
         xs, ys = self.shape, other.shape
         if not xs or not ys or xs[-1] != ys[-2:][0]:
-            why = f"inner sizes {xs[-1]} and {ys[-2:][0]} differ" if xs and ys else "a number has no rows, use *"
+            why = f"inner sizes {xs[-1]} and {ys[-2:][0]} differ" if xs and ys else "for numbers, use *"
             raise ValueError(f"matmul: {xs} @ {ys}: {why}")
         if len(xs) == 1:
             return (self.reshape(1, *xs) @ other).squeeze(-2 if len(ys) > 1 else 0)
         if len(ys) == 1:
             return (self @ other.reshape(*ys, 1)).squeeze(-1)
         batch = xs[:-2] if xs[:-2] == ys[:-2] else broadcast_shape(f"matmul: {xs} @ {ys}", xs[:-2], ys[:-2])
-        data = matmul(expand(self.data, xs, batch + xs[-2:]), expand(other.data, ys, batch + ys[-2:]), len(batch) + 2)
+        data = matmul(expand(self.data, xs, batch + xs[-2:]), expand(other.data, ys, batch + ys[-2:]),
+                      len(batch) + 2)
         return _result(data, "matmul", self, lambda g, out, x, y: g @ y.mT,
                        other, lambda g, out, x, y: x.mT @ g)
 
@@ -1391,7 +1403,7 @@ class Tensor(Node):
         kept = tuple([1 if i in dims else size for i, size in enumerate(shape)])
         n = math.prod([shape[d] for d in dims])
         if n < least:
-            raise ValueError(f"{name}: {n} elements along dim {dim} of shape {shape}, at least {least} needed")
+            raise ValueError(f"{name}: {n} elements along dim {dim} of shape {shape}, {least} needed")
         if len(dims) == len(kept):
             data = f(flat(data))
         else:
@@ -1439,11 +1451,13 @@ class Tensor(Node):
             raise ValueError(f"argmax: no elements in shape {self.shape}")
         if dim is None:
             return _index_of_largest(flat(self.data))
-        return reduce_dim(_index_of_largest, self.data if self.ndim else [self.data], _one_dim("argmax", dim, self.ndim))
+        d = _one_dim("argmax", dim, self.ndim)
+        return reduce_dim(_index_of_largest, self.data if self.ndim else [self.data], d)
 
     def logsumexp(self, dim: Any, keepdim: bool = False) -> Tensor:
         """log(sum(exp(x))) over dim."""
-        return self._reduce("logsumexp", _logsumexp, dim, keepdim, lambda g, out, x, n: g * (x - out).exp(), least=1)
+        return self._reduce("logsumexp", _logsumexp, dim, keepdim,
+                            lambda g, out, x, n: g * (x - out).exp(), least=1)
 
     def _along(self, name: str, f: Rule, dim: int, rule: Rule) -> Tensor:
         """A function from rows to rows along dim."""
@@ -1457,7 +1471,8 @@ class Tensor(Node):
 
     def softmax(self, dim: int = -1) -> Tensor:
         """exp(x) / sum(exp(x)) along dim."""
-        return self._along("softmax", _softmax, dim, lambda g, out, x: out * (g - (g * out).sum(dim, keepdim=True)))
+        return self._along("softmax", _softmax, dim,
+                           lambda g, out, x: out * (g - (g * out).sum(dim, keepdim=True)))
 
     def log_softmax(self, dim: int = -1) -> Tensor:
         """log(softmax(x)) along dim."""
@@ -1535,7 +1550,8 @@ class Tensor(Node):
         return self._expand(sizes)
 
     def _expand(self, sizes: Shape) -> Tensor:
-        return _result(copied(expand(self.data, self.shape, sizes)), "broadcast_to", self, lambda g, out, x: g)
+        data = copied(expand(self.data, self.shape, sizes))
+        return _result(data, "broadcast_to", self, lambda g, out, x: g)
 
     # indexing
 
@@ -1563,7 +1579,7 @@ class Tensor(Node):
         shape, large, corners = self.shape, self.size > 1000, self.data
         for dim in range(len(shape)) if large else ():
             corners = _corners(corners, dim)
-        words = zip_map(lambda x: f"{x:.4g}" if isinstance(x, float) else str(x), len(shape_of(corners)), corners)
+        words = zip_map(lambda x: f"{x:.4g}" if isinstance(x, float) else str(x), len(shape), corners)
         width = max(map(len, flat(words)), default=0)
         return f"Tensor({_written(words, width, 8)}{f', shape={shape}' if large or 0 in shape else ''})"
 
@@ -1584,8 +1600,9 @@ def _written(words: Nested, width: int, indent: int) -> str:
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where condition is true (not 0), b elsewhere; all three broadcast. The condition is a constant."""
-    mask, a, b = _tensor("where", condition).detach(), _known("where", a, _operand("where", a)), _operand("where", b)
-    data = _broadcast("where", lambda c, x, y: x if c else y, mask, a, _known("where", b, b))
+    mask = _tensor("where", condition).detach()
+    a, b = (_known("where", x, _operand("where", x)) for x in (a, b))
+    data = _broadcast("where", lambda c, x, y: x if c else y, mask, a, b)
     return _result(data, "where", a, lambda g, out, x, y: where(mask, g, _zero(g.data)),
                    b, lambda g, out, x, y: where(mask, _zero(g.data), g))
 
@@ -1613,15 +1630,16 @@ def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new dimension."""
     parts = [_tensor("stack", t) for t in _listed("stack", tensors)]
     if len({t.shape for t in parts}) != 1:
-        raise ValueError(f"stack: shapes {', '.join(str(t.shape) for t in parts)} differ" if parts else "stack: no tensors")
+        shapes = ", ".join(str(t.shape) for t in parts)
+        raise ValueError(f"stack: shapes {shapes} differ" if parts else "stack: no tensors")
     at = _one_dim("stack", dim, parts[0].ndim + 1)
     return cat([t.unsqueeze(at) for t in parts], at)
 
 
 def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """x @ weight.T + bias as one node: (..., nin), (nout, nin), (nout) -> (..., nout)."""
-    x, weight, bias = _tensor("linear", x), _tensor("linear", weight), bias if bias is None else _tensor("linear", bias)
-    ws = weight.shape
+    x, weight = _tensor("linear", x), _tensor("linear", weight)
+    bias, ws = bias if bias is None else _tensor("linear", bias), weight.shape
     if not x.ndim or len(ws) != 2 or x.shape[-1] != ws[1] or bias is not None and bias.shape != ws[:1]:
         raise ValueError(f"linear: x of shape {x.shape} does not fit a weight of shape {ws}"
                          + (f" and a bias of shape {bias.shape}" if bias is not None else ""))
@@ -1747,9 +1765,11 @@ class Neuron(Module):
     """
 
     def __init__(self, nin: int, act: Any = "relu", nonlin: bool = True) -> None:
-        act = {True: "relu", False: "linear"}[act] if isinstance(act, bool) else act    # micrograd: Neuron(nin, nonlin)
-        if not callable(act) and act not in ["linear", "leaky_relu", *FUNCTIONS]:
-            raise ValueError(f"act must be 'linear', 'leaky_relu', one of {sorted(FUNCTIONS)} or a function, not {act!r}")
+        if isinstance(act, bool):           # micrograd's Neuron(nin, nonlin)
+            act = "relu" if act else "linear"
+        known = ["linear", "leaky_relu", *FUNCTIONS]
+        if not callable(act) and act not in known:
+            raise ValueError(f"act must be a function or one of {', '.join(sorted(known))}, not {act!r}")
         act = act if nonlin else "linear"
         self.w = [Value(random.uniform(-1, 1)) for _ in range(_at_least_1("Neuron: nin", nin))]
         self.b = Value(0)
@@ -1799,7 +1819,7 @@ def _inputs(x: Any) -> _Row:
 
 
 class Layer(Module):
-    """nout Neurons that see the same nin inputs -> a list of nout Values, or the bare Value of a single one."""
+    """nout Neurons with the same nin inputs -> a list of nout Values, or the bare Value of a single one."""
 
     def __init__(self, nin: int, nout: int, act: Any = "relu", nonlin: bool = True) -> None:
         self.neurons = [Neuron(nin, act, nonlin) for _ in range(_at_least_1("Layer: nout", nout))]
@@ -1904,7 +1924,7 @@ def hinge_loss(scores: Any, targets: Any, reduction: str = "mean") -> Any:
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
-    """-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)) for targets t of 0 and 1 (or between), of the same shape."""
+    """-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)), targets t from 0 to 1, of the same shape."""
     return _loss("binary_cross_entropy_with_logits",
                  lambda x, t: t * (-x).softplus() + (1 - t) * x.softplus(), logits, targets, reduction)
 
@@ -1924,11 +1944,13 @@ def cross_entropy(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     for i, t in enumerate(flat(indices)):
         if not isinstance(t, int) or not 0 <= t < shape[-1]:
             raise ValueError(f"cross_entropy: target {i} must be an int from 0 to {shape[-1] - 1}, not {t!r}")
-    loss = _cross_entropy_of_tensor if isinstance(logits, Tensor) else _cross_entropy_of_values
-    if len(shape) == 2:
-        losses = loss(logits, indices) if isinstance(logits, Tensor) else list(map(loss, logits, indices))
+    if isinstance(logits, Tensor):
+        losses: Any = _cross_entropy_of_tensor(logits.reshape(-1, shape[-1]), flat(indices))
+        losses = losses.reshape(shape[:-1])
+    elif len(shape) == 1:
+        losses = _cross_entropy_of_values(logits, indices)
     else:
-        losses = loss(logits.reshape(1, -1), [indices])[0] if isinstance(logits, Tensor) else loss(logits, indices)
+        losses = list(map(_cross_entropy_of_values, logits, indices))
     return _reduced("cross_entropy", losses, reduction)
 
 
@@ -1957,11 +1979,12 @@ def _loss(name: str, formula: Rule, predictions: Any, targets: Any, reduction: s
     predictions = _predictions(name, predictions)
     of_tensors = isinstance(predictions, Tensor)
     targets = _tensor(name, targets) if of_tensors else nested(targets, name, values=True)
-    have, want = (predictions.shape, targets.shape) if of_tensors else (shape_of(predictions), shape_of(targets))
+    have, want = (shape_of(x.data if of_tensors else x) for x in (predictions, targets))
     if have != want:
-        raise ValueError(f"{name}: predictions of shape {have} for targets of shape {want}; reshape one of them")
-    losses = formula(predictions, targets) if of_tensors else zip_map(formula, len(have), predictions, targets)
-    return _reduced(name, losses, reduction)
+        raise ValueError(f"{name}: predictions of shape {have}, targets of shape {want}; reshape one of them")
+    if of_tensors:
+        return _reduced(name, formula(predictions, targets), reduction)
+    return _reduced(name, zip_map(formula, len(have), predictions, targets), reduction)
 
 
 def _reduced(name: str, losses: Any, reduction: str) -> Any:
@@ -2038,7 +2061,7 @@ class Optimizer:
             if p.grad is not None:
                 shape = shape_of(p.data)
                 if shape_of(p.grad) != shape:
-                    raise ValueError(f"step: parameter {i} has shape {shape}, its gradient {shape_of(p.grad)}")
+                    raise ValueError(f"step: parameter {i}: shape {shape}, its gradient {shape_of(p.grad)}")
                 try:
                     numbers, new = self._update(flat(p.data), flat(p.grad), state)
                 except (TypeError, ArithmeticError, ValueError) as error:
@@ -2067,16 +2090,16 @@ class Optimizer:
             raise ValueError(f"load_state_dict: missing {sorted({lr} - given.keys())}, "
                              f"unexpected {sorted(given.keys() - names - {lr})}")
         for i, p in enumerate(self.params):
-            mine = {key: f"{prefix}{i}.{key}" for key in self._KEYS if f"{prefix}{i}.{key}" in given}
-            if mine and len(mine) < len(self._KEYS):
-                raise ValueError(f"load_state_dict: missing {[f'{prefix}{i}.{k}' for k in self._KEYS if k not in mine]}")
-            new.append({key: flat(_fitting(given[name], name, () if key == "step" else shape_of(p.data)))
+            mine = {key: f"{prefix}{i}.{key}" for key in self._KEYS}
+            missing = sorted(set(mine.values()) - given.keys())
+            if missing and len(missing) < len(mine):
+                raise ValueError(f"load_state_dict: missing {missing}")
+            new.append({} if missing else
+                       {key: _fitting(given[name], name, () if key == "step" else shape_of(p.data))
                         for key, name in mine.items()})
-            if "step" in mine:
-                step, = new[i]["step"]
-                if not (step >= 1 and step % 1 == 0):
-                    raise ValueError(f"load_state_dict: {mine['step']} must be a whole number above 0, not {step}")
-                new[i]["step"] = int(step)
+            if not new[i].get("step", 1) >= 1:
+                raise ValueError(f"load_state_dict: {mine['step']} must be at least 1, not {new[i]['step']}")
+            new[i] = {key: int(x) if key == "step" else flat(x) for key, x in new[i].items()}
         self.lr, self.state = _fitting(given[lr], lr, ()), new
 
 
@@ -2122,8 +2145,8 @@ class Adam(Optimizer):
     def __init__(self, params: Iterable[Any], lr: float = 0.001, betas: Tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0) -> None:
         super().__init__(params, lr, weight_decay)
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{type(self).__name__}: betas must be two numbers from 0 to below 1, not {betas!r}")
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"{type(self).__name__}: betas must be two numbers in [0, 1), not {betas!r}")
         self.betas, self.eps = tuple(betas), _not_negative("eps", eps)
 
     def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
@@ -2132,7 +2155,7 @@ class Adam(Optimizer):
         c1, c2, root = 1 - b1, 1 - b2, math.sqrt(1 - b2 ** t)
         m = [b1 * mi + c1 * gi for mi, gi in zip(state.get("exp_avg", zeros), g)]
         v = [b2 * vi + c2 * gi * gi for vi, gi in zip(state.get("exp_avg_sq", zeros), g)]
-        size, eps = self.lr / (1 - b1 ** t) * root, self.eps * root     # m / (sqrt(v) / root + eps), divided once
+        size, eps = self.lr / (1 - b1 ** t) * root, self.eps * root     # for one division, not two
         p = [pi - size * mi / (vi + eps) for pi, mi, vi in zip(p, m, map(math.sqrt, v))]
         return p, {"step": t, "exp_avg": m, "exp_avg_sq": v}
 
@@ -2182,17 +2205,18 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1
         raise ValueError("gradcheck: no inputs to differentiate by")
     for x in (*inputs, f(*inputs)):
         if not isinstance(x, (Value, Tensor)):
-            raise TypeError(f"gradcheck: inputs and result must be Values or Tensors, not {type(x).__name__} {x!r:.200}")
+            raise TypeError(f"gradcheck: inputs and result must be Values or Tensors, not {x!r:.99}")
 
     def weighted() -> Any:
         out = f(*inputs)
-        return (out * nest([1 + i % 7 for i in range(out.size)], out.shape)).sum() if isinstance(out, Tensor) else out
+        if isinstance(out, Value):
+            return out
+        return (out * nest([1 + i % 7 for i in range(out.size)], out.shape)).sum()
 
     def moved(x: Any, index: Tuple[int, ...], step: Any) -> Any:
         kept, x.data = x.data, add_at(copied(x.data), index, step)
         try:
-            with no_grad():
-                return weighted().data
+            return weighted().data          # not under no_grad: f may call grad itself
         finally:
             x.data = kept
 
@@ -2630,9 +2654,55 @@ def _stretch(left: _Places, column: List[int], lengths: Sequence[float],
 
 
 # ----------------------------------------------------------------------------------------------------
-# Code written for micrograd runs unchanged: `from micrograd.engine import Value`, `from micrograd.nn import MLP`
+# Code written for micrograd runs unchanged, and the file checks itself
 # ----------------------------------------------------------------------------------------------------
 
-engine = nn = sys.modules[__name__]
+engine = nn = sys.modules[__name__]     # from micrograd.engine import Value; from micrograd.nn import MLP
 for _alias in ("engine", "nn"):
     sys.modules.setdefault(f"{__name__}.{_alias}", engine)
+
+
+def _self_check() -> bool:
+    """Doctests, and gradients of first and second order of every operation; prints a line per section."""
+    import doctest
+    failures, tests = doctest.testmod(engine)
+    print(f"{'doctests':12} {tests - failures} of {tests} right")
+    x, y = Value(0.6), Value(1.7)
+    t, u = Tensor([[0.3, 1.4, 0.8], [1.1, 0.5, 2.0]]), Tensor([1.2, 0.7, 0.4])
+    operators: List[Rule] = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
+                             lambda a, b: a.maximum(b), lambda a, b: a.minimum(b)]
+    unary: List[Rule] = [*FUNCTIONS.values(), operator.neg, abs,
+                         lambda a: a.clip(0.4, 1.3), lambda a: a.leaky_relu(0.1)]
+    tensors: List[Rule] = [
+        lambda a: a.sum(0), lambda a: a.mean(-1), lambda a: a.var(), lambda a: a.max(0), lambda a: a.min(1),
+        lambda a: a.softmax(0), lambda a: a.log_softmax(-1), lambda a: a.logsumexp(1), lambda a: a.T,
+        lambda a: a.reshape(-1), lambda a: a.unsqueeze(1).broadcast_to(2, 4, 3), lambda a: a[[1, 1, 0], 1:],
+        lambda a: a[range(2), [2, 0]], lambda a: cat([a, a], 1), lambda a: stack([a, a], 1),
+        lambda a: where(a > 1, a, 0), lambda a: a @ a.T, lambda a: linear(a, a, a[:, 0]),
+        lambda a: cross_entropy(a, [2, 0]), lambda a: mse_loss(a, [[1.0] * 3] * 2),
+        lambda a: hinge_loss(a, [[1, -1, 1]] * 2),
+        lambda a: binary_cross_entropy_with_logits(a, [[1, 0, 1]] * 2)]
+    def square(x: Any) -> Any:
+        return (x * x).sum() if isinstance(x, Tensor) else x * x
+    good = not failures
+    sections: List[Tuple[str, List[Rule], Tuple[Any, ...]]] = [
+        ("Value", operators, (x, y)), ("Value", unary, (x,)), ("Tensor", operators, (t, u)),
+        ("Tensor", unary, (t,)), ("Tensor", tensors, (t,)),
+        ("dot", [lambda a, b: dot([a, b], [b, 3.0], a)], (x, y))]
+    for name, functions, inputs in sections:
+        right = 0
+        for f in functions:
+            def slopes(*inputs: Any) -> Any:
+                return sum([square(g) + square(x) for g, x in
+                            zip(grad(square(f(*inputs)), inputs, create_graph=True), inputs)])
+            try:
+                right += gradcheck(f, *inputs) and gradcheck(slopes, *inputs)
+            except AssertionError as error:
+                print(f"{getattr(f, '__name__', f)}: {error}")
+        print(f"{name:12} {right} of {len(functions)} operations have the right first and second derivatives")
+        good = good and right == len(functions)
+    return good
+
+
+if __name__ == "__main__":
+    sys.exit(0 if _self_check() else 1)
