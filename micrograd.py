@@ -151,7 +151,8 @@ def _restored(cls: Any, state: Dict[str, Any]) -> Any:
 def _known(name: str, given: Any, result: Any) -> Any:
     """result, or a TypeError where it is NotImplemented because of what was given."""
     if result is NotImplemented:
-        raise TypeError(f"{name}: cannot take {given!r:.200}")
+        hint = " (a Value and a Tensor do not mix)" if isinstance(given, Node) else ""
+        raise TypeError(f"{name}: cannot take {given!r:.200}{hint}")
     return result
 
 
@@ -459,7 +460,7 @@ _wins: Rule = _step(lambda x, y: (x > y) + (x >= y))      # 2 for the larger, 1 
 def _gate(g: Any, x: Any) -> Any:
     """g where x > 0 and 0 elsewhere: the gradient of relu."""
     if not isinstance(g, Tensor):
-        return g if x > 0 else 0 * g
+        return g if x > 0 else 0 * g if isinstance(g, Value) else _zero(g)
     zero, xs = _zero(g.data), x.data
     data = map_rows(lambda g, x: [gi if xi > 0 else zero for gi, xi in zip(g, x)], g.ndim, g.data, xs)
     return _result(data, "gate", g, lambda g, out, _: _gate(g, Tensor._from(xs)))
@@ -490,7 +491,7 @@ def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None)
 FUNCTIONS: Dict[str, Rule] = {}     # all that elementwise has made
 
 
-def elementwise(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None) -> Rule:
+def elementwise(name: str, forward: Rule, rule: Rule) -> Rule:
     """Give Value and Tensor a method `name`, differentiable to any order; returns it as a function.
 
     forward(x) works on plain numbers. rule(g, out, x) is the gradient of x where g is the gradient of
@@ -504,8 +505,13 @@ def elementwise(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = Non
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"elementwise: {name!r} is not an identifier")
-    if name not in FUNCTIONS and any(hasattr(cls, name) for cls in [Node] + Node.__subclasses__()):
+    methods = {*dir(Value), *dir(Tensor)} - (FUNCTIONS.keys() - _BUILT_IN)
+    if name in methods:
         raise ValueError(f"elementwise: {name!r} is a method already")
+    return _add_function(name, forward, rule)
+
+
+def _add_function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None) -> Rule:
     FUNCTIONS[name] = function = _function(name, forward, rule, rows)
     setattr(Node, name, function)
     return function
@@ -530,20 +536,20 @@ def _sigmoid(x: Any) -> float:
 
 _neg = _function("neg", operator.neg, lambda g, out, x: -g)
 _abs = _function("abs", abs, lambda g, out, x: g * _sign(x))
-exp = elementwise("exp", math.exp, lambda g, out, x: g * out)
-log = elementwise("log", math.log, lambda g, out, x: g / x)
-sqrt = elementwise("sqrt", math.sqrt, lambda g, out, x: g / (2 * out))
-sin = elementwise("sin", math.sin, lambda g, out, x: g * cos(x))
-cos: Rule = elementwise("cos", math.cos, lambda g, out, x: -g * sin(x))
-tanh = elementwise("tanh", math.tanh, lambda g, out, x: g * (1 - out * out))
-sigmoid = elementwise("sigmoid", _sigmoid, lambda g, out, x: g * out * (1 - out))
-relu = elementwise("relu", lambda x: type(x)(0) if x < 0 else x, lambda g, out, x: _gate(g, x),
+exp = _add_function("exp", math.exp, lambda g, out, x: g * out)
+log = _add_function("log", math.log, lambda g, out, x: g / x)
+sqrt = _add_function("sqrt", math.sqrt, lambda g, out, x: g / (2 * out))
+sin = _add_function("sin", math.sin, lambda g, out, x: g * cos(x))
+cos: Rule = _add_function("cos", math.cos, lambda g, out, x: -g * sin(x))
+tanh = _add_function("tanh", math.tanh, lambda g, out, x: g * (1 - out * out))
+sigmoid = _add_function("sigmoid", _sigmoid, lambda g, out, x: g * out * (1 - out))
+relu = _add_function("relu", lambda x: type(x)(0) if x < 0 else x, lambda g, out, x: _gate(g, x),
                    rows=lambda row: [type(x)(0) if x < 0 else x for x in row])
-silu = elementwise("silu", lambda x: x * _sigmoid(x),
+silu = _add_function("silu", lambda x: x * _sigmoid(x),
                    lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
-softplus = elementwise("softplus", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
+softplus = _add_function("softplus", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
                        lambda g, out, x: g * sigmoid(x))
-gelu = elementwise("gelu", lambda x: x * _normal_cdf(x),
+gelu = _add_function("gelu", lambda x: x * _normal_cdf(x),
                    lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
 _normal_cdf: Rule = _function("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2,
                               lambda g, out, x: g * _normal_pdf(x))
@@ -552,6 +558,7 @@ _normal_pdf: Rule = _function("normal_pdf", lambda x: math.exp(-x * x / 2) / mat
 # The gradient of an exponent is x**y * log(x): 0 at x = 0, as PyTorch has it, and nan where x < 0.
 _log_of_base: Rule = _function("log", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
                          lambda g, out, x: g / x)
+_BUILT_IN = frozenset(FUNCTIONS)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1354,7 +1361,7 @@ class Tensor(Node):
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"a Tensor of shape {self.shape} is neither true nor false: use .item() or min")
+            raise ValueError(f"a Tensor of shape {self.shape} is ambiguous as a truth value: use .item()")
         return bool(self.item())
 
     # elementwise
@@ -1868,8 +1875,9 @@ class Linear(Module):
     """
 
     def __init__(self, nin: int, nout: int, bias: bool = True) -> None:
-        bound = 1 / math.sqrt(_at_least_1("Linear: nin", nin))
-        self.weight = Tensor.uniform(-bound, bound, _at_least_1("Linear: nout", nout), nin)
+        nin, nout = _at_least_1("Linear: nin", nin), _at_least_1("Linear: nout", nout)
+        bound = 1 / math.sqrt(nin)
+        self.weight = Tensor.uniform(-bound, bound, nout, nin)
         self.bias = Tensor.uniform(-bound, bound, nout) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
@@ -1962,7 +1970,8 @@ def _cross_entropy_of_tensor(logits: Tensor, targets: List[int]) -> Tensor:
 
 
 def _cross_entropy_of_values(row: List[Any], target: int) -> Any:
-    shifted = [x - max(y.data for y in row) for x in row]       # so that no exponent is above 0
+    top = max(x.data for x in row)
+    shifted = [x - top for x in row]            # so that no exponent is above 0
     return dot([x.exp() for x in shifted], [1] * len(row)).log() - shifted[target]
 
 
@@ -2666,7 +2675,7 @@ def _self_check() -> bool:
     """Doctests, and gradients of first and second order of every operation; prints a line per section."""
     import doctest
     failures, tests = doctest.testmod(engine)
-    print(f"{'doctests':12} {tests - failures} of {tests} right")
+    print(f"{'examples in docstrings':24} {tests - failures} of {tests} are right")
     x, y = Value(0.6), Value(1.7)
     t, u = Tensor([[0.3, 1.4, 0.8], [1.1, 0.5, 2.0]]), Tensor([1.2, 0.7, 0.4])
     operators: List[Rule] = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
@@ -2686,9 +2695,9 @@ def _self_check() -> bool:
         return (x * x).sum() if isinstance(x, Tensor) else x * x
     good = not failures
     sections: List[Tuple[str, List[Rule], Tuple[Any, ...]]] = [
-        ("Value", operators, (x, y)), ("Value", unary, (x,)), ("Tensor", operators, (t, u)),
-        ("Tensor", unary, (t,)), ("Tensor", tensors, (t,)),
-        ("dot", [lambda a, b: dot([a, b], [b, 3.0], a)], (x, y))]
+        ("operators of Values", [*operators, lambda a, b: dot([a, b], [b, 3.0], a)], (x, y)),
+        ("operators of Tensors", operators, (t, u)), ("functions of Values", unary, (x,)),
+        ("functions of Tensors", unary, (t,)), ("what only Tensors have", tensors, (t,))]
     for name, functions, inputs in sections:
         right = 0
         for f in functions:
@@ -2699,7 +2708,7 @@ def _self_check() -> bool:
                 right += gradcheck(f, *inputs) and gradcheck(slopes, *inputs)
             except AssertionError as error:
                 print(f"{getattr(f, '__name__', f)}: {error}")
-        print(f"{name:12} {right} of {len(functions)} operations have the right first and second derivatives")
+        print(f"{name:24} {right} of {len(functions)} have the right first and second derivatives")
         good = good and right == len(functions)
     return good
 
