@@ -32,7 +32,8 @@ import random
 import struct
 import sys
 from array import array
-from contextlib import ContextDecorator, suppress
+from contextlib import ContextDecorator, nullcontext, suppress
+from copyreg import __newobj__  # type: ignore[attr-defined]
 from itertools import accumulate, chain, product, repeat
 from numbers import Number
 from reprlib import recursive_repr
@@ -72,8 +73,11 @@ class Node:
     __array_ufunc__ = None      # NumPy arrays and numbers on the left of an operator leave it to us
     _NO_GRAD: Any = None        # what .grad is before any backward pass
     grad: Any
+    _due: int
     _STATE: Tuple[str, ...] = ("data", "grad", "label")
     requires_grad: bool
+    __neg__: Rule               # these two are made in "The rules", below
+    __abs__: Rule
     if TYPE_CHECKING:
         def __getattr__(self, name: str) -> Any: ...    # data, grad, label, and what elementwise adds
 
@@ -92,7 +96,8 @@ class Node:
             elif isinstance(operand, list):     # the numbers of a dot product; without the 1 for the bias
                 operand = operand if operand is self._a else operand[:-1]
             parts += operand if isinstance(operand, (tuple, list)) else [] if operand is None else [operand]
-        return tuple(p if isinstance(p, Node) else self._constant(p) for p in parts)
+        constant: Rule = Tensor._from if isinstance(self, Tensor) else Value
+        return tuple(p if isinstance(p, Node) else constant(p) for p in parts)
 
     def backward(self, gradient: Any = None) -> None:
         """Add d self / d node into `.grad` of every node that self depends on, itself included.
@@ -102,12 +107,6 @@ class Node:
         derivative at 0) the error names the operation, and every `.grad` is as it was.
         """
         _backpropagate(self, gradient, False, _add_to_grad)
-
-    def __neg__(self) -> Any:
-        return _neg(self)
-
-    def __abs__(self) -> Any:
-        return _abs(self)
 
     def maximum(self, other: Any) -> Any:
         """The larger of both, elementwise; equal ones get half the gradient each."""
@@ -121,7 +120,7 @@ class Node:
         """x, at least low and at most high (numbers, or None); the gradient passes at the bounds too."""
         if low is None and high is None:
             raise ValueError("clip: give low, high or both")
-        low, high = (x if x is None else _known("clip", x, _number(x)) for x in (low, high))
+        low, high = [x if x is None else _known("clip", x, _number(x)) for x in (low, high)]
 
         def clipped(x: Any) -> Any:
             x = low if low is not None and x < low else x
@@ -137,21 +136,14 @@ class Node:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         """Pickle and deepcopy keep data, grad and label. The graph, however deep, stays behind."""
-        return _restored, (type(self), {name: getattr(self, name) for name in self._STATE})
-
-
-def _restored(cls: Any, state: Dict[str, Any]) -> Any:
-    node = _new(cls)
-    node._a, node._b, node._rule, node._due = None, None, _LEAF, 0
-    for name, value in state.items():
-        setattr(node, name, value)
-    return node
+        state = {name: getattr(self, name) for name in self._STATE}
+        return __newobj__, (type(self),), (None, dict(state, _a=None, _b=None, _rule=_LEAF, _due=0))
 
 
 def _known(name: str, given: Any, result: Any) -> Any:
     """result, or a TypeError where it is NotImplemented because of what was given."""
     if result is NotImplemented:
-        hint = " (a Value and a Tensor do not mix)" if isinstance(given, Node) else ""
+        hint = " here: a plain number, or the same kind" if isinstance(given, Node) else ""
         raise TypeError(f"{name}: cannot take {given!r:.200}{hint}")
     return result
 
@@ -176,10 +168,8 @@ def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -
         root.grad = seed
         if numbers:
             _pay_numbers(root)
-        elif create_graph:
-            _pay_nodes(root)
         else:
-            with no_grad():
+            with nullcontext() if create_graph else no_grad():
                 _pay_nodes(root)
         return finish(nodes, kept)
     except BaseException:
@@ -309,12 +299,11 @@ def _pay_nodes(root: Any) -> None:
         try:
             if da is not None:
                 pay(a, da(g, node, *operands))
-            if type(b) is tuple and db is not None:
-                for part, d in zip(b, db(g, node, *operands)):
+            if db is not None:
+                d = db(g, node, *operands)
+                for part, d in zip(b, d) if type(b) is tuple else [(b, d)]:
                     if isinstance(part, Node) and part.requires_grad:
                         pay(part, d)
-            elif db is not None:
-                pay(b, db(g, node, *operands))
         except (ArithmeticError, ValueError) as error:
             raise _no_derivative(node, error) from error
 
@@ -337,7 +326,7 @@ def _add_to_grad(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
         taken = set()                   # lists that are some node's: + pays the same g to both operands
         for node in nodes:
             data = node.grad.data
-            node.grad = copied(data) if id(data) in taken or node._rule is _LEAF else data
+            node.grad = copied(data) if id(data) in taken or not node._op else data
             taken.add(id(data))
 
 
@@ -360,10 +349,8 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Tuple[Any, ...
     >>> slope.data, grad(slope, x)[0].data
     (27.0, 18.0)
     """
-    wanted = [inputs] if isinstance(inputs, Node) else _listed("grad", inputs)
-    for what, node in [("the output", output)] + [(f"input {i}", x) for i, x in enumerate(wanted)]:
-        if not isinstance(node, (Value, Tensor)):
-            raise TypeError(f"grad: {what} must be a Value or a Tensor, not a {type(node).__name__}")
+    wanted = _nodes("grad", "input", [inputs] if isinstance(inputs, Node) else inputs)
+    _nodes("grad", "output", [output])
 
     def read(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> Tuple[Any, ...]:
         below = set(map(id, nodes))
@@ -397,7 +384,6 @@ class no_grad(ContextDecorator):
         _paused[get_ident()] -= 1
         if not _paused[get_ident()]:
             del _paused[get_ident()]
-
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -505,8 +491,7 @@ def elementwise(name: str, forward: Rule, rule: Rule) -> Rule:
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"elementwise: {name!r} is not an identifier")
-    methods = {*dir(Value), *dir(Tensor)} - (FUNCTIONS.keys() - _BUILT_IN)
-    if name in methods:
+    if name in {*dir(Value), *dir(Tensor)} - (FUNCTIONS.keys() - _BUILT_IN):
         raise ValueError(f"elementwise: {name!r} is a method already")
     return _add_function(name, forward, rule)
 
@@ -534,8 +519,8 @@ def _sigmoid(x: Any) -> float:
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
 
-_neg = _function("neg", operator.neg, lambda g, out, x: -g)
-_abs = _function("abs", abs, lambda g, out, x: g * _sign(x))
+Node.__neg__ = _function("neg", operator.neg, lambda g, out, x: -g)
+Node.__abs__ = _function("abs", abs, lambda g, out, x: g * _sign(x))
 exp = _add_function("exp", math.exp, lambda g, out, x: g * out)
 log = _add_function("log", math.log, lambda g, out, x: g / x)
 sqrt = _add_function("sqrt", math.sqrt, lambda g, out, x: g / (2 * out))
@@ -580,13 +565,9 @@ def _number(x: Any) -> Any:
 def _value(data: Any, rule: Any, a: Any, b: Any) -> Value:
     """A Value made by an operation."""
     out = _new(Value)
-    out.data = data
-    out.grad = _ZERO
-    out.label = ""
+    out.data, out.grad, out.label = data, _ZERO, ""
+    out._a, out._b, out._rule = a, b, rule
     out._due = 0
-    out._a = a
-    out._b = b
-    out._rule = rule
     if _paused and get_ident() in _paused:
         out._a, out._b, out._rule = None, None, _LEAF
     return out
@@ -679,10 +660,9 @@ class Value(Node):
     __gt__, __ge__ = _value_comparison(operator.gt), _value_comparison(operator.ge)
 
     def _seed(self, gradient: Any) -> Any:
-        one = type(self.data)(1)        # times one: an int becomes a number of this kind
-        return one if gradient is None else _known("backward", gradient, _number(gradient)) * one
-
-    _constant = classmethod(lambda cls, number: Value(number))
+        one = type(self.data)(1)
+        seed = one if gradient is None else _known("backward", gradient, _number(gradient))
+        return seed * one if type(seed) is int else seed        # an int becomes a number of this kind
 
     def __repr__(self) -> str:
         return f"Value(data={self.data}, grad={self.grad})"
@@ -701,10 +681,8 @@ class _Row(Node):
     _NO_GRAD = _ZERO
 
     def __init__(self, values: Tuple[Any, ...], more: Tuple[Any, ...] = ()) -> None:
-        kinds = set(map(type, values))
-        self.requires_grad = not kinds <= _PLAIN
-        if kinds == {Value}:
-            self.data = [v.data for v in values]
+        if set(map(type, values)) == {Value}:
+            self.requires_grad, self.data = True, [v.data for v in values]
         else:
             values = tuple(v if isinstance(v, Value) else _known("dot", v, _number(v)) for v in values)
             self.requires_grad = any(isinstance(v, Value) for v in values)
@@ -727,6 +705,7 @@ def _spread(pairs: List[Tuple[Any, Any]], out: Any, values: Any) -> Iterable[Any
 
 _ROW = ("row", None, _spread)
 _DOT = ("dot", lambda g, out, w, x: [(g, x)], lambda g, out, w, x: [(g, w)])
+_DOT_CONSTANT_INPUTS, _DOT_CONSTANT_WEIGHTS = ("dot", _DOT[1], None), ("dot", None, _DOT[2])
 
 
 def dot(weights: Iterable[Any], inputs: Iterable[Any], bias: Any = 0) -> Value:
@@ -753,14 +732,22 @@ def _dot(w: _Row, x: _Row) -> Value:
     return _value(data, _DOT_CONSTANT_WEIGHTS, w.data, x) if x.requires_grad else Value(data)
 
 
-_DOT_CONSTANT_INPUTS, _DOT_CONSTANT_WEIGHTS = ("dot", _DOT[1], None), ("dot", None, _DOT[2])
-
-
 def _listed(name: str, items: Any) -> List[Any]:
     """items as a list; TypeError when it is a single thing."""
     if isinstance(items, (Node, Module, str)) or not hasattr(items, "__iter__"):
-        raise TypeError(f"{name}: needs a list, not {items!r:.200}")
+        hint = "give a list of parameters, model.parameters(), " if isinstance(items, Module) else ""
+        raise TypeError(f"{name}: {hint or 'needs a list, '}not {items!r:.200}")
     return list(items)
+
+
+def _nodes(name: str, what: str, items: Any) -> List[Any]:
+    """items as a list of Values and Tensors."""
+    nodes = _listed(name, items)
+    for i, x in enumerate(nodes):
+        if not isinstance(x, (Value, Tensor)):
+            kind = type(x).__name__
+            raise TypeError(f"{name}: {what} {i} must be a Value or a Tensor, not the {kind} {x!r:.200}")
+    return nodes
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -801,12 +788,11 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
 
     TypeError for what is no number, ValueError for a ragged list; both say where. Values pass if `values`.
     """
-    if isinstance(data, Node):
-        if values and isinstance(data, Value):
-            return data
-        if where or values or isinstance(data, Value):
-            raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number; Values and "
-                            "Tensors do not mix, and stack(...) joins Tensors")
+    if values and isinstance(data, Value):
+        return data
+    if isinstance(data, Value) or isinstance(data, Tensor) and (where or values):
+        raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number; Values and "
+                        "Tensors do not mix, and stack(...) joins Tensors")
     if hasattr(data, "tolist"):
         data = data.tolist()
     if not isinstance(data, (list, tuple)):
@@ -833,9 +819,11 @@ def flat(data: Nested) -> List[Any]:
     """
     if type(data) is not list:
         return [data]
+    if not data or type(data[0]) is not list:
+        return data[:]
     while data and type(data[0]) is list:
         data = list(chain.from_iterable(data))
-    return list(data)
+    return data
 
 
 def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
@@ -1023,13 +1011,9 @@ def _zero(data: Nested) -> Any:
     return type(data)(0)
 
 
-def _largest(row: Sequence[Any]) -> Any:
-    """max, but nan when there is one, wherever it stands."""
-    return next((x for x in row if x != x), None) or max(row)
-
-
-def _smallest(row: Sequence[Any]) -> Any:
-    return next((x for x in row if x != x), None) or min(row)
+def _largest(row: Sequence[Any], best: Rule = max) -> Any:
+    """max (or min), but nan when there is one, wherever it stands."""
+    return next((x for x in row if x != x), None) or best(row)
 
 
 def _index_of_largest(row: Sequence[Any]) -> int:
@@ -1126,7 +1110,7 @@ def _unbroadcast(d: Any, shape: Shape) -> Tensor:
     return d.sum([i for i in range(len(have)) if i < new or shape[i - new] != have[i]]).reshape(shape)
 
 
-def _tensor_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any, Any]:
+def _tensor_operators(name: str, forward: Rule, da: Optional[Rule], db: Optional[Rule]) -> Tuple[Any, Any]:
     """An operator of Tensor, and its reflection, from its entry in the rules."""
     def method(x: Any, y: Any) -> Any:
         y = _operand(name, y)
@@ -1140,12 +1124,7 @@ def _tensor_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any
 
 
 def _tensor_comparison(name: str, compare: Rule) -> Any:
-    def method(x: Any, y: Any) -> Any:
-        y = _operand(name, y)
-        if y is NotImplemented:
-            return y
-        return Tensor._from(_broadcast(name, lambda p, q: float(compare(p, q)), x, y))
-    return method
+    return _tensor_operators(name, lambda p, q: float(compare(p, q)), None, None)[0]    # no rules: a constant
 
 
 def _dims(name: str, dim: Any, ndim: int) -> Tuple[int, ...]:
@@ -1187,9 +1166,9 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
     items = [list(i) if isinstance(i, range) else
              i.tolist() if hasattr(i, "tolist") and not isinstance(i, Node) else i
              for i in (index if isinstance(index, tuple) else (index,))]
-    lists = [i for i in items if isinstance(i, list)]
+    lists, dots = [i for i in items if isinstance(i, list)], [k for k, i in enumerate(items) if i is Ellipsis]
     used = sum(i is not None and i is not Ellipsis for i in items)
-    if used > len(shape) or sum(i is Ellipsis for i in items) > 1:
+    if used > len(shape) or len(dots) > 1:
         raise IndexError(f"index: {used} indices for a Tensor of shape {shape}, and at most one ...")
     if len(lists) > 1:
         sizes = [shape_of(nested(i, "index")) for i in lists]
@@ -1198,8 +1177,7 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
                              "them; index in two steps instead")
         checked = [_checked(i, dim, shape[dim]) for dim, i in enumerate(lists)]
         return (zip_map(lambda *places: places, len(sizes[0]), *checked),)
-    if any(i is Ellipsis for i in items):
-        at = [i is Ellipsis for i in items].index(True)
+    for at in dots:
         items[at:at + 1] = [slice(None)] * (len(shape) - used)
     picks = [k for k, i in enumerate(items) if not isinstance(i, slice) and i is not None]
     if lists and picks[-1] - picks[0] >= len(picks):
@@ -1254,8 +1232,6 @@ class Tensor(Node):
         out._a, out._b, out._rule, out._due = None, None, _LEAF, 0
         return out
 
-    _constant = _from
-
     def _seed(self, gradient: Any) -> Tensor:
         if not self.requires_grad:
             raise ValueError("backward: nothing to differentiate: made of constants only, or under no_grad")
@@ -1265,7 +1241,7 @@ class Tensor(Node):
         seed = _tensor("backward", gradient)
         if seed.shape != self.shape:
             raise ValueError(f"backward: the gradient has shape {seed.shape}, the Tensor {self.shape}")
-        return seed.detach() * ones
+        return seed.detach() * ones     # an int becomes a number of this kind
 
     # creation: sizes as ints or as one tuple; what is made requires gradients unless requires_grad=False
 
@@ -1416,6 +1392,7 @@ class Tensor(Node):
         else:
             for d in reversed(dims):
                 data = reduce_dim(f, data, d)
+            data = data if dims else copied(data)
         if keepdim:
             data = nest(flat(data), kept)
         if keepdim or len(dims) == len(kept):
@@ -1433,8 +1410,9 @@ class Tensor(Node):
 
     def var(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The unbiased variance over dim: the divisor is n - 1; ValueError for fewer than two elements."""
-        total = self._reduce("var", sum, dim, keepdim, lambda g, out, x, n: g, least=2)
-        n = self.size // total.size
+        n = math.prod([self.shape[d] for d in _dims("var", dim, self.ndim)])
+        if n < 2:
+            raise ValueError(f"var: {n} elements along dim {dim} of shape {self.shape}, 2 needed")
         deviation = self - self.mean(dim, keepdim=True)
         return (deviation * deviation).sum(dim, keepdim) / (n - 1)
 
@@ -1444,7 +1422,7 @@ class Tensor(Node):
 
     def min(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """The smallest element over dim; equal ones share the gradient. nan when there is one."""
-        return self._extreme("min", _smallest, dim, keepdim)
+        return self._extreme("min", lambda row: _largest(row, min), dim, keepdim)
 
     def _extreme(self, name: str, f: Rule, dim: Any, keepdim: bool) -> Tensor:
         def rule(g: Any, out: Any, x: Any, n: int) -> Any:
@@ -1468,11 +1446,10 @@ class Tensor(Node):
 
     def _along(self, name: str, f: Rule, dim: int, rule: Rule) -> Tensor:
         """A function from rows to rows along dim."""
-        dims, d = list(range(self.ndim)), _one_dim(name, dim, self.ndim)
+        dims, d = list(range(self.ndim)) or [0], _one_dim(name, dim, self.ndim)
         if not self.size:
             raise ValueError(f"{name}: no elements in shape {self.shape}")
-        if dims:
-            dims[d], dims[-1] = dims[-1], d
+        dims[d], dims[-1] = dims[-1], d
         data = permuted(map_rows(f, self.ndim, permuted(self.data, dims)), dims)
         return _result(data, name, self, rule)
 
@@ -1608,7 +1585,7 @@ def _written(words: Nested, width: int, indent: int) -> str:
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where condition is true (not 0), b elsewhere; all three broadcast. The condition is a constant."""
     mask = _tensor("where", condition).detach()
-    a, b = (_known("where", x, _operand("where", x)) for x in (a, b))
+    a, b = [_known("where", x, _operand("where", x)) for x in (a, b)]
     data = _broadcast("where", lambda c, x, y: x if c else y, mask, a, b)
     return _result(data, "where", a, lambda g, out, x, y: where(mask, g, _zero(g.data)),
                    b, lambda g, out, x, y: where(mask, _zero(g.data), g))
@@ -1653,11 +1630,9 @@ def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     if x.ndim == 1:
         return linear(x.reshape(1, -1), weight, bias).reshape(-1)
     data = products(x.data, weight.data, None if bias is None else bias.data)
-    parts = (weight,) if bias is None else (weight, bias)
-
-    def of_parts(g: Any, out: Any, x: Any, parts: Any) -> Tuple[Any, Any]:
-        return g.mT @ x if weight.requires_grad else None, g
-    return _result(data, "linear", x, lambda g, out, x, parts: g @ weight, parts, of_parts)
+    return _result(data, "linear", x, lambda g, out, x, parts: g @ weight,
+                   (weight,) if bias is None else (weight, bias),
+                   lambda g, out, x, parts: (g.mT @ x if weight.requires_grad else None, g))
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1681,10 +1656,9 @@ class Module:
 
     def named_parameters(self, prefix: str = "") -> Iterator[Tuple[str, Any]]:
         """(name, parameter) for everything that requires a gradient, each parameter once."""
-        known = set()
+        first: Dict[Any, str] = {}
         for name, p in self._named(prefix).items():
-            if p.requires_grad and id(p) not in known:
-                known.add(id(p))
+            if p.requires_grad and first.setdefault(p, name) == name:
                 yield name, p
 
     def parameters(self) -> List[Any]:
@@ -1707,9 +1681,7 @@ class Module:
         shape differs; nothing is changed then.
         """
         mine, given = self._named(prefix), _with_prefix(state, prefix)
-        if mine.keys() != given.keys():
-            raise ValueError(f"load_state_dict: missing {sorted(mine.keys() - given.keys())}, "
-                             f"unexpected {sorted(given.keys() - mine.keys())}")
+        _same_names(mine.keys(), given.keys())
         new = {name: _fitting(given[name], name, shape_of(p.data)) for name, p in mine.items()}
         for name, p in mine.items():
             p.data = new[name]
@@ -1739,6 +1711,12 @@ def _with_prefix(state: Any, prefix: str) -> Dict[str, Any]:
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise TypeError(f"load_state_dict: needs a dict with names, not {state!r:.200}")
     return {name: x for name, x in state.items() if name.startswith(prefix)}
+
+
+def _same_names(mine: Any, given: Any) -> None:
+    if mine != given:
+        missing, unexpected = sorted(mine - given), sorted(given - mine)
+        raise ValueError(f"load_state_dict: missing {missing}, unexpected {unexpected}")
 
 
 def _fitting(x: Any, name: str, shape: Shape) -> Nested:
@@ -1771,6 +1749,8 @@ class Neuron(Module):
     Value ("relu", "tanh", ...) or any function of a Value; nonlin=False means "linear".
     """
 
+    _row, _of = _Row(()), []    # type: _Row, List[Any]     # the weights as one row, and as they were then
+
     def __init__(self, nin: int, act: Any = "relu", nonlin: bool = True) -> None:
         if isinstance(act, bool):           # micrograd's Neuron(nin, nonlin)
             act = "relu" if act else "linear"
@@ -1781,30 +1761,21 @@ class Neuron(Module):
         self.w = [Value(random.uniform(-1, 1)) for _ in range(_at_least_1("Neuron: nin", nin))]
         self.b = Value(0)
         self.act, self.nonlin = act, act != "linear"
-        self._make_row()
-
-    def _make_row(self) -> _Row:
-        """The weights as one row for all examples; a new one when they have changed."""
-        self._of, self._row = self.w[:], _Row((*self.w, self.b))
-        return self._row
 
     def __call__(self, x: Any) -> Any:
         if type(x) is not _Row:
             x = _inputs(x)
         row = self._row
-        if row.data != [v.data for v in row._b] or row._b[-1] is not self.b or self._of != self.w:
-            row = self._make_row()
+        if row.data != [v.data for v in row._b] or row._b[-1:] != (self.b,) or self._of != self.w:
+            self._of, self._row = self.w[:], _Row((*self.w, self.b))
+            row = self._row
         if len(row.data) != len(x.data):
             raise ValueError(f"Neuron: {len(x.data) - 1} inputs given, {len(self.w)} expected")
         out, act = _dot(row, x), self.act
         return out if act == "linear" else getattr(out, act)() if type(act) is str else act(out)
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {name: x for name, x in vars(self).items() if name not in ("_of", "_row")}
-
-    def __setstate__(self, state: Dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._make_row()
+        return {name: x for name, x in vars(self).items() if name not in ("_row", "_of")}
 
     def _children(self) -> Iterable[Tuple[Any, Any]]:
         return (("w", self.w), ("b", self.b))
@@ -1816,8 +1787,6 @@ class Neuron(Module):
 
 def _inputs(x: Any) -> _Row:
     """The inputs of a neuron as a row; a layer makes it once for all its neurons."""
-    if type(x) is _Row:
-        return x
     if isinstance(x, Tensor):
         raise TypeError("a network of Values takes numbers or Values, not a Tensor; use x.tolist()")
     if hasattr(x, "tolist"):
@@ -1855,8 +1824,8 @@ class MLP(Module):
         sizes = [nin, *_listed("MLP", nouts)]
         if len(sizes) < 2:
             raise ValueError("MLP: nouts must name at least one layer")
-        last = len(sizes) - 2
-        self.layers = [Layer(sizes[i], sizes[i + 1], act, nonlin=i < last) for i in range(last + 1)]
+        self.layers = [Layer(n, m, act, nonlin=i < len(sizes) - 1)
+                       for i, (n, m) in enumerate(zip(sizes, sizes[1:]), 1)]
 
     def __call__(self, x: Any) -> Any:
         for layer in self.layers:
@@ -1953,12 +1922,10 @@ def cross_entropy(logits: Any, targets: Any, reduction: str = "mean") -> Any:
         if not isinstance(t, int) or not 0 <= t < shape[-1]:
             raise ValueError(f"cross_entropy: target {i} must be an int from 0 to {shape[-1] - 1}, not {t!r}")
     if isinstance(logits, Tensor):
-        losses: Any = _cross_entropy_of_tensor(logits.reshape(-1, shape[-1]), flat(indices))
-        losses = losses.reshape(shape[:-1])
-    elif len(shape) == 1:
-        losses = _cross_entropy_of_values(logits, indices)
+        rows = logits.reshape(-1, shape[-1])
+        losses: Any = _cross_entropy_of_tensor(rows, flat(indices)).reshape(shape[:-1])
     else:
-        losses = list(map(_cross_entropy_of_values, logits, indices))
+        losses = zip_map(_cross_entropy_of_values, len(shape) - 1, logits, indices)
     return _reduced("cross_entropy", losses, reduction)
 
 
@@ -1977,7 +1944,7 @@ def _cross_entropy_of_values(row: List[Any], target: int) -> Any:
 
 def _predictions(name: str, x: Any) -> Any:
     """A Tensor, or nested lists of Values where there is a Value among them."""
-    if isinstance(x, Value) or isinstance(x, (list, tuple)):
+    if isinstance(x, (Value, list, tuple)):
         x = nested(x, name, values=True)
         if any(isinstance(v, Value) for v in flat(x)):
             return zip_map(lambda v: v if isinstance(v, Value) else Value(v), len(shape_of(x)), x)
@@ -1988,12 +1955,10 @@ def _loss(name: str, formula: Rule, predictions: Any, targets: Any, reduction: s
     predictions = _predictions(name, predictions)
     of_tensors = isinstance(predictions, Tensor)
     targets = _tensor(name, targets) if of_tensors else nested(targets, name, values=True)
-    have, want = (shape_of(x.data if of_tensors else x) for x in (predictions, targets))
+    have, want = (x.shape if of_tensors else shape_of(x) for x in (predictions, targets))
     if have != want:
         raise ValueError(f"{name}: predictions of shape {have}, targets of shape {want}; reshape one of them")
-    if of_tensors:
-        return _reduced(name, formula(predictions, targets), reduction)
-    return _reduced(name, zip_map(formula, len(have), predictions, targets), reduction)
+    return _reduced(name, zip_map(formula, 0 if of_tensors else len(have), predictions, targets), reduction)
 
 
 def _reduced(name: str, losses: Any, reduction: str) -> Any:
@@ -2016,17 +1981,6 @@ def _reduced(name: str, losses: Any, reduction: str) -> Any:
 # The formulas and keywords are PyTorch's. A step works out all new numbers before it changes any.
 # ----------------------------------------------------------------------------------------------------
 
-def _parameters(name: str, params: Any) -> List[Any]:
-    """params as a list of Values and Tensors."""
-    if isinstance(params, Module):
-        raise TypeError(f"{name}: give a list of parameters, model.parameters()")
-    params = _listed(name, params)
-    for i, p in enumerate(params):
-        if not isinstance(p, (Value, Tensor)):
-            raise TypeError(f"{name}: parameter {i} must be a Value or a Tensor, not {p!r:.200}")
-    return params
-
-
 def _not_negative(name: str, x: Any) -> Any:
     if _number(x) is NotImplemented or isinstance(x, complex) or not x >= 0:
         raise ValueError(f"{name} must be a number of at least 0, not {x!r}")
@@ -2043,7 +1997,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float) -> None:
         name = type(self).__name__
-        self.params = _parameters(name, params)
+        self.params = _nodes(name, "parameter", params)
         if not self.params or len(set(map(id, self.params))) < len(self.params):
             raise ValueError(f"{name}: {'a parameter appears twice' if self.params else 'no parameters'}")
         self.lr, self.weight_decay = lr, _not_negative(f"{name}: weight_decay", weight_decay)
@@ -2071,13 +2025,18 @@ class Optimizer:
                 shape = shape_of(p.data)
                 if shape_of(p.grad) != shape:
                     raise ValueError(f"step: parameter {i}: shape {shape}, its gradient {shape_of(p.grad)}")
+                if any(len(x) != math.prod(shape) for key, x in state.items() if key != "step"):
+                    raise ValueError(f"step: parameter {i}: its shape is {shape} now, and was another before")
                 try:
-                    numbers, new = self._update(flat(p.data), flat(p.grad), state)
+                    numbers, new = self._update(*self._decayed(flat(p.data), flat(p.grad)), state)
                 except (TypeError, ArithmeticError, ValueError) as error:
                     raise type(error)(f"step: parameter {i}: {error}") from error
                 updates.append((p, nest(numbers, shape), state, new))
         for p, p.data, state, new in updates:
             state.update(new)
+
+    def _decayed(self, p: List[Any], g: List[Any]) -> Tuple[List[Any], List[Any]]:
+        return p, _plus(g, self.weight_decay, p) if self.weight_decay else g
 
     def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
         """New numbers and new state of one parameter, from its numbers and gradient, all as flat lists."""
@@ -2093,22 +2052,17 @@ class Optimizer:
 
     def load_state_dict(self, state: Dict[str, Any], prefix: str = "") -> None:
         """Go on from a state_dict(prefix). ValueError when it does not fit; nothing is changed then."""
-        given, lr, new = _with_prefix(state, prefix), prefix + "lr", []
-        names = {f"{prefix}{i}.{key}" for i in range(len(self.params)) for key in self._KEYS}
-        if lr not in given or given.keys() - names - {lr}:
-            raise ValueError(f"load_state_dict: missing {sorted({lr} - given.keys())}, "
-                             f"unexpected {sorted(given.keys() - names - {lr})}")
-        for i, p in enumerate(self.params):
-            mine = {key: f"{prefix}{i}.{key}" for key in self._KEYS}
-            missing = sorted(set(mine.values()) - given.keys())
-            if missing and len(missing) < len(mine):
-                raise ValueError(f"load_state_dict: missing {missing}")
-            new.append({} if missing else
-                       {key: _fitting(given[name], name, () if key == "step" else shape_of(p.data))
-                        for key, name in mine.items()})
-            if not new[i].get("step", 1) >= 1:
-                raise ValueError(f"load_state_dict: {mine['step']} must be at least 1, not {new[i]['step']}")
-            new[i] = {key: int(x) if key == "step" else flat(x) for key, x in new[i].items()}
+        given, lr = _with_prefix(state, prefix), prefix + "lr"
+        names = [{f"{prefix}{i}.{key}": key for key in self._KEYS} for i in range(len(self.params))]
+        names = [mine if mine.keys() & given.keys() else {} for mine in names]     # {} has made no step yet
+        _same_names({lr}.union(*names), given.keys())
+        new: List[Dict[str, Any]] = [{} for _ in names]
+        for state, mine, p in zip(new, names, self.params):
+            for name, key in mine.items():
+                x = _fitting(given[name], name, () if key == "step" else shape_of(p.data))
+                if key == "step" and not x >= 1:
+                    raise ValueError(f"load_state_dict: {name} must be at least 1, not {x}")
+                state[key] = int(x) if key == "step" else flat(x)
         self.lr, self.state = _fitting(given[lr], lr, ()), new
 
 
@@ -2137,13 +2091,11 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
     def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
-        new = {}
-        if self.weight_decay:
-            g = _plus(g, self.weight_decay, p)
-        if self.momentum:
-            new["momentum_buffer"] = v = _plus(g, self.momentum, state["momentum_buffer"]) if state else g
-            g = _plus(g, self.momentum, v) if self.nesterov else v
-        return _plus(p, -self.lr, g), new
+        if not self.momentum:
+            return _plus(p, -self.lr, g), {}
+        v = _plus(g, self.momentum, state["momentum_buffer"]) if state else g
+        g = _plus(g, self.momentum, v) if self.nesterov else v
+        return _plus(p, -self.lr, g), {"momentum_buffer": v}
 
 
 class Adam(Optimizer):
@@ -2159,7 +2111,6 @@ class Adam(Optimizer):
         self.betas, self.eps = tuple(betas), _not_negative("eps", eps)
 
     def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
-        p, g = self._decayed(p, g)
         (b1, b2), t, zeros = self.betas, state.get("step", 0) + 1, [0.0] * len(p)
         c1, c2, root = 1 - b1, 1 - b2, math.sqrt(1 - b2 ** t)
         m = [b1 * mi + c1 * gi for mi, gi in zip(state.get("exp_avg", zeros), g)]
@@ -2167,9 +2118,6 @@ class Adam(Optimizer):
         size, eps = self.lr / (1 - b1 ** t) * root, self.eps * root     # for one division, not two
         p = [pi - size * mi / (vi + eps) for pi, mi, vi in zip(p, m, map(math.sqrt, v))]
         return p, {"step": t, "exp_avg": m, "exp_avg_sq": v}
-
-    def _decayed(self, p: List[Any], g: List[Any]) -> Tuple[List[Any], List[Any]]:
-        return p, _plus(g, self.weight_decay, p) if self.weight_decay else g
 
 
 class AdamW(Adam):
@@ -2186,7 +2134,7 @@ class AdamW(Adam):
 def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
     """Scale all gradients so that together they are no longer than max_norm; returns the norm before."""
     _not_negative("clip_grad_norm: max_norm", max_norm)
-    params = [p for p in _parameters("clip_grad_norm", params) if p.grad is not None]
+    params = [p for p in _nodes("clip_grad_norm", "parameter", params) if p.grad is not None]
     norm = math.sqrt(sum(sumprod(gs, gs) for gs in (flat(p.grad) for p in params)))
     scale = max_norm / (norm + 1e-6)            # PyTorch's guard against a norm of 0
     if scale < 1:
@@ -2212,9 +2160,8 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1
     """
     if not inputs:
         raise ValueError("gradcheck: no inputs to differentiate by")
-    for x in (*inputs, f(*inputs)):
-        if not isinstance(x, (Value, Tensor)):
-            raise TypeError(f"gradcheck: inputs and result must be Values or Tensors, not {x!r:.99}")
+    _nodes("gradcheck", "input", inputs)
+    _nodes("gradcheck", "result", [f(*inputs)])
 
     def weighted() -> Any:
         out = f(*inputs)
@@ -2306,10 +2253,8 @@ def _encode(name: str, value: Any, dtype: str) -> Tuple[Shape, bytes]:
         name.encode()                           # ValueError for half a surrogate pair
         numbers = array("d", flat(data))        # TypeError for complex numbers
         return shape_of(data), struct.pack(f"<{len(numbers)}{_CODES[dtype]}", *numbers)
-    except TypeError as error:
-        raise TypeError(f"{what}: {error}") from None
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{what}: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{what}: {error}") from None
 
 
 def _decode(raw: bytes, dtype: str, shape: List[int]) -> Nested:
@@ -2325,12 +2270,12 @@ def _decode(raw: bytes, dtype: str, shape: List[int]) -> Nested:
 def _read_header(raw: bytes, size: int) -> List[_Entry]:
     """The entries of a header, in the order of the `size` bytes of data; ValueError for a broken rule."""
     _require(raw[:1] == b"{" and len(raw) <= _MAX_HEADER, "the header does not begin with { or is too long")
+    import json
     import re
     text = raw.decode()
     bare = re.sub(r'"[^"]*"', "", re.sub(r"\\.", "", text))[1:]     # without strings and the first brace
     _require(not re.search(r"\{[^{}]*\{|\[[^\[\]{}]*[\[{]", bare), "the header is nested too deeply")
     _require(not re.search(r"\d{20}", bare), "a number in the header is too long")
-    import json
     header = json.loads(text, object_pairs_hook=_unique)
     _require(_maps_strings(header.pop("__metadata__", {})), "__metadata__ does not map strings to strings")
     entries = sorted((_read_entry(*item) for item in header.items()), key=lambda entry: entry[:2])
@@ -2437,7 +2382,7 @@ class Drawing:
     def _repr_svg_(self) -> str:
         return self.svg
 
-    def save(self, path: Union[str, "os.PathLike[str]"]) -> None:
+    def save(self, path: _Path) -> None:
         """Write `.svg` or `.source`, as `path` ends in .svg or .dot; ValueError for another ending."""
         text = {".svg": self.svg, ".dot": self.source}.get(os.path.splitext(path)[1])
         if text is None:
@@ -2674,13 +2619,14 @@ for _alias in ("engine", "nn"):
 def _self_check() -> bool:
     """Doctests, and gradients of first and second order of every operation; prints a line per section."""
     import doctest
+    functions = list(FUNCTIONS.values())
     failures, tests = doctest.testmod(engine)
     print(f"{'examples in docstrings':24} {tests - failures} of {tests} are right")
     x, y = Value(0.6), Value(1.7)
     t, u = Tensor([[0.3, 1.4, 0.8], [1.1, 0.5, 2.0]]), Tensor([1.2, 0.7, 0.4])
     operators: List[Rule] = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
                              lambda a, b: a.maximum(b), lambda a, b: a.minimum(b)]
-    unary: List[Rule] = [*FUNCTIONS.values(), operator.neg, abs,
+    unary: List[Rule] = [*functions, operator.neg, abs,
                          lambda a: a.clip(0.4, 1.3), lambda a: a.leaky_relu(0.1)]
     tensors: List[Rule] = [
         lambda a: a.sum(0), lambda a: a.mean(-1), lambda a: a.var(), lambda a: a.max(0), lambda a: a.min(1),
@@ -2691,16 +2637,18 @@ def _self_check() -> bool:
         lambda a: cross_entropy(a, [2, 0]), lambda a: mse_loss(a, [[1.0] * 3] * 2),
         lambda a: hinge_loss(a, [[1, -1, 1]] * 2),
         lambda a: binary_cross_entropy_with_logits(a, [[1, 0, 1]] * 2)]
+    good = not failures
+
     def square(x: Any) -> Any:
         return (x * x).sum() if isinstance(x, Tensor) else x * x
-    good = not failures
+
     sections: List[Tuple[str, List[Rule], Tuple[Any, ...]]] = [
         ("operators of Values", [*operators, lambda a, b: dot([a, b], [b, 3.0], a)], (x, y)),
         ("operators of Tensors", operators, (t, u)), ("functions of Values", unary, (x,)),
         ("functions of Tensors", unary, (t,)), ("what only Tensors have", tensors, (t,))]
-    for name, functions, inputs in sections:
+    for name, operations, inputs in sections:
         right = 0
-        for f in functions:
+        for f in operations:
             def slopes(*inputs: Any) -> Any:
                 return sum([square(g) + square(x) for g, x in
                             zip(grad(square(f(*inputs)), inputs, create_graph=True), inputs)])
@@ -2708,8 +2656,8 @@ def _self_check() -> bool:
                 right += gradcheck(f, *inputs) and gradcheck(slopes, *inputs)
             except AssertionError as error:
                 print(f"{getattr(f, '__name__', f)}: {error}")
-        print(f"{name:24} {right} of {len(functions)} have the right first and second derivatives")
-        good = good and right == len(functions)
+        print(f"{name:24} {right} of {len(operations)} have the right first and second derivatives")
+        good = good and right == len(operations)
     return good
 
 

@@ -33,7 +33,6 @@ import sys
 import tempfile
 import threading
 import time
-import tracemalloc
 import weakref
 import xml.etree.ElementTree as ElementTree
 from contextlib import redirect_stdout
@@ -45,10 +44,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 import micrograd
-from micrograd import (FUNCTIONS, MLP, SGD, Adam, AdamW, Layer, Linear, Module, Neuron, Sequential, Tensor, Value,
-                       binary_cross_entropy_with_logits, cat, clip_grad_norm, cross_entropy, dot, draw_dot,
-                       elementwise, flat, grad, gradcheck, hinge_loss, linear, load, mse_loss, nest, no_grad, save,
-                       shape_of, stack, where)
+from micrograd import (
+    FUNCTIONS, MLP, SGD, Adam, AdamW, Layer, Linear, Module, Neuron, Sequential, Tensor, Value,
+    binary_cross_entropy_with_logits, cat, clip_grad_norm, cross_entropy, dot, draw_dot, elementwise, flat,
+    grad, gradcheck, hinge_loss, linear, load, mse_loss, nest, no_grad, save, shape_of, stack, where)
 
 for _name, _examples in ("quick", 15), ("fast", 4), ("thorough", 750):
     settings.register_profile(_name, deadline=None, max_examples=_examples, database=None,
@@ -73,7 +72,7 @@ NONZERO = [k for k in REAL if abs(k) > 30]
 POSITIVE = range(31, 200, 2)
 
 # The degree of the result as a polynomial, from the degrees of the operands: differences are exact then.
-MAX, SUM, POLES = lambda *degrees: max(degrees), lambda *degrees: sum(degrees), "poles"
+MAX, SUM, TWICE, POLES = lambda *ds: max(ds), lambda *ds: sum(ds), lambda d: 2 * d, "poles"
 
 
 class Operation:
@@ -94,68 +93,69 @@ class Operation:
         return re.sub(r"\b[xy]\b", lambda match: names["xy".index(match.group())], self.source)
 
 
-#    on Values and Tensors    the same on plain numbers                    domains            degree
+#    on Values and Tensors the same on plain numbers                    domains           degree
 OPERATIONS = [Operation(*row) for row in [
-    ("x + y",                 "x + y",                                     [REAL, REAL],      MAX),
-    ("x - y",                 "x - y",                                     [REAL, REAL],      MAX),
-    ("x * y",                 "x * y",                                     [REAL, REAL],      SUM),
-    ("x / y",                 "x / y",                                     [REAL, NONZERO],   POLES),
-    ("x ** y",                "math.exp(y * math.log(x))",                 [POSITIVE, REAL]),
-    ("3 - x",                 "3 - x",                                     [REAL],            MAX),
-    ("3 / x",                 "3 / x",                                     [NONZERO],         POLES),
-    ("3 ** x",                "math.exp(x * math.log(3))",                 [REAL]),
-    ("-x",                    "0 - x",                                     [REAL],            MAX),
-    ("abs(x)",                "x if x > 0 else -x",                        [REAL],            MAX),
-    ("x ** 0",                "1",                                         [REAL],            MAX),
-    ("x ** 1",                "x",                                         [REAL],            MAX),
-    ("x ** 2",                "x * x",                                     [REAL],            lambda d: 2 * d),
-    ("x ** 3",                "x * x * x",                                 [REAL],            lambda d: 3 * d),
-    ("x ** -1",               "1 / x",                                     [NONZERO],         POLES),
-    ("x ** -2",               "1 / (x * x)",                               [NONZERO],         POLES),
-    ("x ** 0.5",              "math.sqrt(x)",                              [POSITIVE]),
-    ("x.maximum(y)",          "x if x > y else y",                         [REAL, REAL],      MAX),
-    ("x.minimum(y)",          "x if x < y else y",                         [REAL, REAL],      MAX),
-    ("x.clip(-1, 1)",         "-1 if x < -1 else 1 if x > 1 else x",       [REAL],            MAX),
-    ("x.clip(low=1)",         "x if x > 1 else 1",                         [REAL],            MAX),
-    ("x.clip(high=1)",        "x if x < 1 else 1",                         [REAL],            MAX),
-    ("x.relu()",              "x if x > 0 else 0",                         [REAL],            MAX),
-    ("x.leaky_relu()",        "x if x > 0 else 0.01 * x",                  [REAL]),
-    ("x.leaky_relu(2)",       "x if x > 0 else 2 * x",                     [REAL],            MAX),
-    ("x.exp()",               "math.e ** x",                               [REAL]),
-    ("x.log()",               "math.log(x)",                               [POSITIVE]),
-    ("x.sqrt()",              "x ** 0.5",                                  [POSITIVE]),
-    ("x.sin()",               "math.sin(x)",                               [REAL]),
-    ("x.cos()",               "math.cos(x)",                               [REAL]),
-    ("x.tanh()",              "math.tanh(x)",                              [REAL]),
-    ("x.sigmoid()",           "1 / (1 + math.exp(-x))",                    [REAL]),
-    ("x.gelu()",              "x * (1 + math.erf(x / math.sqrt(2))) / 2",  [REAL]),
-    ("x.silu()",              "x / (1 + math.exp(-x))",                    [REAL]),
-    ("x.softplus()",          "math.log(1 + math.exp(x))",                 [REAL]),
+    ("x + y",              "x + y",                                     [REAL, REAL],     MAX),
+    ("x - y",              "x - y",                                     [REAL, REAL],     MAX),
+    ("x * y",              "x * y",                                     [REAL, REAL],     SUM),
+    ("x / y",              "x / y",                                     [REAL, NONZERO],  POLES),
+    ("x ** y",             "math.exp(y * math.log(x))",                 [POSITIVE, REAL]),
+    ("3 - x",              "3 - x",                                     [REAL],           MAX),
+    ("3 / x",              "3 / x",                                     [NONZERO],        POLES),
+    ("3 ** x",             "math.exp(x * math.log(3))",                 [REAL]),
+    ("-x",                 "0 - x",                                     [REAL],           MAX),
+    ("abs(x)",             "x if x > 0 else -x",                        [REAL],           MAX),
+    ("x ** 0",             "1",                                         [REAL],           MAX),
+    ("x ** 1",             "x",                                         [REAL],           MAX),
+    ("x ** 2",             "x * x",                                     [REAL],           TWICE),
+    ("x ** 3",             "x * x * x",                                 [REAL],           lambda d: 3 * d),
+    ("x ** -1",            "1 / x",                                     [NONZERO],        POLES),
+    ("x ** -2",            "1 / (x * x)",                               [NONZERO],        POLES),
+    ("x ** 0.5",           "math.sqrt(x)",                              [POSITIVE]),
+    ("x.maximum(y)",       "x if x > y else y",                         [REAL, REAL],     MAX),
+    ("x.minimum(y)",       "x if x < y else y",                         [REAL, REAL],     MAX),
+    ("x.clip(-1, 1)",      "-1 if x < -1 else 1 if x > 1 else x",       [REAL],           MAX),
+    ("x.clip(low=1)",      "x if x > 1 else 1",                         [REAL],           MAX),
+    ("x.clip(high=1)",     "x if x < 1 else 1",                         [REAL],           MAX),
+    ("x.relu()",           "x if x > 0 else 0",                         [REAL],           MAX),
+    ("x.leaky_relu()",     "x if x > 0 else 0.01 * x",                  [REAL]),
+    ("x.leaky_relu(2)",    "x if x > 0 else 2 * x",                     [REAL],           MAX),
+    ("x.exp()",            "math.e ** x",                               [REAL]),
+    ("x.log()",            "math.log(x)",                               [POSITIVE]),
+    ("x.sqrt()",           "x ** 0.5",                                  [POSITIVE]),
+    ("x.sin()",            "math.sin(x)",                               [REAL]),
+    ("x.cos()",            "math.cos(x)",                               [REAL]),
+    ("x.tanh()",           "math.tanh(x)",                              [REAL]),
+    ("x.sigmoid()",        "1 / (1 + math.exp(-x))",                    [REAL]),
+    ("x.gelu()",           "x * (1 + math.erf(x / math.sqrt(2))) / 2",  [REAL]),
+    ("x.silu()",           "x / (1 + math.exp(-x))",                    [REAL]),
+    ("x.softplus()",       "math.log(1 + math.exp(x))",                 [REAL]),
 ]]
 EXACT = [op for op in OPERATIONS if op.degree]
 POLYNOMIALS = [op for op in EXACT if op.degree is not POLES and not re.search(r"\.|abs", op.source)]
-KINDS_OF_NUMBERS = pytest.mark.parametrize("number, op", [(float, op) for op in OPERATIONS] +
-                                           [(Fraction, op) for op in EXACT], ids=lambda x: getattr(x, "__name__", str(x)))
+KINDS_OF_NUMBERS = pytest.mark.parametrize(
+    "number, op", [(float, op) for op in OPERATIONS] + [(Fraction, op) for op in EXACT],
+    ids=lambda x: getattr(x, "__name__", str(x)))
 
 # What is defined on Values further down, and what is no operation.
-OF_TENSORS = """sum mean max min var argmax logsumexp softmax log_softmax reshape flatten transpose permute T mT
-    unsqueeze squeeze broadcast_to __getitem__ __iter__ cat stack where __matmul__ __rmatmul__ linear dot mse_loss hinge_loss
-    cross_entropy binary_cross_entropy_with_logits""".split()
-NO_OPERATIONS = """__lt__ __le__ __gt__ __ge__ __radd__ __rsub__ __rmul__ __rtruediv__ __rpow__ data grad label
-    requires_grad backward shape ndim size item tolist detach zeros ones full eye arange rand randn uniform __len__
-    __bool__ __setitem__ __init__ __repr__ __reduce__ __hash__ __new__ __class__ __init_subclass__
-    __subclasshook__ __getstate__ __dir__ gradcheck elementwise no_grad clip_grad_norm save load draw_dot Drawing Node
-    Value Tensor Module Neuron Layer MLP Linear Sequential Optimizer SGD Adam AdamW shape_of nested flat nest copied
-    zip_map map_rows broadcast_shape expand reduce_dim permuted products matmul concatenated take add_at sumprod
-    """.split()
+OF_TENSORS = """sum mean max min var argmax logsumexp softmax log_softmax reshape flatten transpose permute T
+    mT unsqueeze squeeze broadcast_to __getitem__ __iter__ cat stack where __matmul__ __rmatmul__ linear dot
+    mse_loss hinge_loss cross_entropy binary_cross_entropy_with_logits""".split()
+NO_OPERATIONS = """__lt__ __le__ __gt__ __ge__ __radd__ __rsub__ __rmul__ __rtruediv__ __rpow__ data grad
+    label requires_grad backward shape ndim size item tolist detach zeros ones full eye arange rand randn uniform
+    __len__ __bool__ __setitem__ __init__ __repr__ __reduce__ __hash__ __new__ __class__ __init_subclass__
+    __subclasshook__ __getstate__ __dir__ gradcheck elementwise no_grad clip_grad_norm save load draw_dot
+    Drawing Node Value Tensor Module Neuron Layer MLP Linear Sequential Optimizer SGD Adam AdamW shape_of nested
+    flat nest copied zip_map map_rows broadcast_shape expand reduce_dim permuted products matmul concatenated
+    take add_at sumprod""".split()
 
 
 def names_in(source):
     """The methods, functions and operators in an expression, by the names that Python has for them."""
-    symbols = {ast.Add: "__add__", ast.Sub: "__sub__", ast.Mult: "__mul__", ast.Div: "__truediv__", ast.Pow: "__pow__",
-               ast.USub: "__neg__"}
+    symbols = {ast.Add: "__add__", ast.Sub: "__sub__", ast.Mult: "__mul__", ast.Div: "__truediv__",
+               ast.Pow: "__pow__", ast.USub: "__neg__"}
     for node in ast.walk(ast.parse(source)):
-        yield getattr(node, "attr", None) or symbols.get(type(getattr(node, "op", None))) or getattr(node, "id", "")
+        yield symbols.get(type(getattr(node, "op", 0)), getattr(node, "attr", getattr(node, "id", "")))
 
 
 def public_names():
@@ -181,10 +181,10 @@ def test_every_public_name_is_in_the_table_or_listed_as_no_operation():
 # ----------------------------------------------------------------------------------------------------
 # Differences
 #
-# (f(x + h) - f(x - h)) / 2h is exact for polynomials of degree 2, and longer sums are for higher degrees: with
-# Fractions a gradient must agree to the last digit. Where f has a pole, as 1 / x, x**3 * f is a polynomial and is
-# differentiated instead. Order n is checked as the gradient of order n - 1 times x, which keeps the degree and
-# the poles, and depends on x even when that gradient is a constant.
+# (f(x + h) - f(x - h)) / 2h is exact for polynomials of degree 2, and longer sums are for higher degrees:
+# with Fractions a gradient must agree to the last digit. Where f has a pole, as 1 / x, x**3 * f is a
+# polynomial and is differentiated instead. Order n is checked as the gradient of order n - 1 times x, which
+# keeps the degree and the poles, and depends on x even when that gradient is a constant.
 # ----------------------------------------------------------------------------------------------------
 
 SEEDS = st.integers(0, 10 ** 6)
@@ -224,8 +224,8 @@ def differences(f, degree=4, h=Fraction(1, 1024)):
     """f'(0) by central differences: exact for polynomials of the degree."""
     n, slope = (degree + 1) // 2, 0
     for k in range(1, n + 1):
-        c = Fraction((-1) ** (k + 1) * math.factorial(n) ** 2, k * math.factorial(n - k) * math.factorial(n + k))
-        slope += c * (f(k * h) - f(-k * h)) / h
+        c = Fraction(math.factorial(n) ** 2, k * math.factorial(n - k) * math.factorial(n + k))
+        slope -= (-1) ** k * c * (f(k * h) - f(-k * h)) / h
     return slope
 
 
@@ -253,9 +253,9 @@ def check(f, inputs, degree=None, orders=3, source="", smooth=True):
     for order in range(1, orders + 1):
         function = of_order(order, f)
         for i, (x, gradient) in enumerate(zip(inputs, grad(function(*inputs), inputs))):
-            assert shape_of(gradient.data) == shape_of(x.data), f"input {i}: the gradient has another shape\n{source}"
+            assert shape_of(gradient.data) == shape_of(x.data), f"shape of gradient {i}\n{source}"
             direction, pole = weights(x, 13), order % len(flat(x.data))
-            if degree is POLES:                             # every element has a pole of its own: move only one
+            if degree is POLES:                 # every element has a pole of its own: move only one
                 direction = [int(k == pole) for k in range(len(direction))]
 
             def along(t):
@@ -273,9 +273,10 @@ def check(f, inputs, degree=None, orders=3, source="", smooth=True):
 
 
 def degree_of(op, number):
-    """The degree of an operation in one of its operands; None when it is not exact."""
-    return op.degree(*[1] * len(op.domains)) if number is Fraction and callable(op.degree) else (
-        op.degree if number is Fraction else None)
+    """The degree of an operation when its operands have degree 1; None when it is not exact."""
+    if number is float:
+        return None
+    return POLES if op.degree is POLES else op.degree(*[1] * len(op.domains))
 
 
 def as_function_of(call, operands, free):
@@ -296,7 +297,6 @@ def can_be_written(op, first):
 # ----------------------------------------------------------------------------------------------------
 
 @KINDS_OF_NUMBERS
-@settings(max_examples=5)
 @given(seed=SEEDS)
 def test_operation_on_values_and_numbers_to_the_third_order(number, op, seed):
     numbers = [n for n, in draw_numbers(seed, [1, 1], op.domains, number)]
@@ -343,7 +343,8 @@ class Array:
         assert type(other).__array_ufunc__ is None, "NumPy would make an array of objects"
         return NotImplemented
 
-    __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = __matmul__ = __lt__ = __le__ = __gt__ = __ge__ = _operator
+    __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = __matmul__ = _operator
+    __lt__ = __le__ = __gt__ = __ge__ = _operator
 
 
 def to_tuples(data):
@@ -352,14 +353,15 @@ def to_tuples(data):
 
 # What may stand in the place of an operand; one of them, the last number says which, is a Tensor.
 CONSTANTS = [lambda data: Tensor(data, requires_grad=False), lambda data: data, to_tuples, Array]
-KINDS = st.tuples(st.lists(st.sampled_from([Tensor, Tensor] + CONSTANTS), min_size=3, max_size=3), st.integers(0, 2))
+KIND = st.sampled_from([Tensor, Tensor] + CONSTANTS)
+KINDS = st.tuples(KIND, KIND, KIND, st.integers(0, 2))
 
 
 def make_operands(kinds, shapes, numbers):
     """Tensors and constants, and which of them are to be differentiated."""
-    kinds, sure = kinds
-    kinds = [Tensor if i == sure % len(shapes) else kind for i, kind in zip(range(len(shapes)), kinds)]
-    return [kind(nest(x, shape)) for kind, x, shape in zip(kinds, numbers, shapes)], [k is Tensor for k in kinds]
+    kinds, sure = list(kinds[:len(shapes)]), kinds[-1] % len(shapes)
+    kinds[sure] = Tensor
+    return [kind(nest(x, s)) for kind, x, s in zip(kinds, numbers, shapes)], [k is Tensor for k in kinds]
 
 
 @KINDS_OF_NUMBERS
@@ -379,7 +381,8 @@ def test_operation_on_tensors_under_broadcasting_to_the_third_order(number, op, 
 @given(shapes=shapes_that_broadcast(2), kinds=KINDS, seed=SEEDS)
 def test_comparisons_compare_data(shapes, kinds, seed):
     """Of Tensors they give a constant Tensor of 0.0 and 1.0, of Values a bool; == is identity."""
-    numbers = [random.Random(seed + i).choices([-1, 0, 1], k=math.prod(shape)) for i, shape in enumerate(shapes)]
+    rng = random.Random(seed)
+    numbers = [rng.choices([-1, 0, 1], k=math.prod(shape)) for shape in shapes]
     (x, y), _ = make_operands(kinds, shapes, numbers)
     p, q = (nest(n, shape) for n, shape in zip(numbers, shapes))
     for compare in operator.lt, operator.le, operator.gt, operator.ge:
@@ -388,30 +391,34 @@ def test_comparisons_compare_data(shapes, kinds, seed):
         assert all(at(out.data, i) == compare(at(p, i), at(q, i)) for i in indices(out.shape))
         assert type(flat(out.data)[0]) is float
         assert compare(Value(a), Value(b)) is compare(Value(a), b) is compare(a, Value(b)) is compare(a, b)
-    assert x == x and x != Tensor(p) and Value(1) != 1 and len({x, Value(1), Value(1)}) == 3
+    x, v = Tensor(p), Value(1)
+    assert x == x and x != Tensor(p) and v == v and v != 1 and len({x, v, v, Value(1)}) == 3
 
 
-@given(n=st.integers(0, 5), seed=SEEDS, kinds=st.lists(st.booleans(), min_size=11, max_size=11), twice=st.booleans())
-def test_dot_is_the_sum_of_products_plus_bias(n, seed, kinds, twice):
+@given(n=st.integers(0, 5), seed=SEEDS, free=st.lists(st.booleans(), min_size=11, max_size=11))
+def test_dot_is_the_sum_of_products_plus_bias(n, seed, free):
     numbers, = draw_numbers(seed, [2 * n + 1], [REAL], Fraction)
-    operands, kinds = [Value(x) if is_free else x for x, is_free in zip(numbers, kinds)], kinds[:2 * n + 1]
-    f, inputs = as_function_of(lambda *xs: dot(xs[:n], xs[n:2 * n], xs[-1]) * dot(xs, xs) ** twice, operands, kinds)
-    assert dot(operands[:n], operands[n:2 * n], operands[-1]).data == (
-        sum(map(operator.mul, numbers[:n], numbers[n:2 * n])) + numbers[-1])
+    operands = [Value(x) if is_free else x for x, is_free in zip(numbers, free)]
+    ws, xs, bias = operands[:n], operands[n:2 * n], operands[-1]
+    assert dot(ws, xs, bias).data == sum(map(operator.mul, numbers[:n], numbers[n:])) + numbers[-1]
+    f, inputs = as_function_of(lambda *xs: dot(xs[:n], xs[n:2 * n], xs[-1]) * dot(xs, xs), operands, free)
     if inputs:
         check(f, inputs, 4)
+    assert inputs or dot(ws, xs, bias)._prev == ()
 
 
 @pytest.mark.parametrize("source, x, out, slope, second", [
     ("x.relu()", 0.0, 0, 0, 0), ("x.leaky_relu()", 0.0, 0, 0.01, 0), ("abs(x)", 0.0, 0, 0, 0),
+    ("x.relu()", 0.5, 0.5, 1, 0), ("x.leaky_relu()", 0.5, 0.5, 1, 0), ("abs(x)", 0.5, 0.5, 1, 0),
     ("x ** 0", 0.0, 1, 0, 0), ("x ** 1", 0.0, 0, 1, 0), ("x ** 2", 0.0, 0, 0, 2), ("x ** 3", 0.0, 0, 0, 0),
-    ("x ** 0.0", 0.0, 1, 0, 0), ("x ** 1.0", 0.0, 0, 1, 0), ("x ** 2.0", -3.0, 9, -6, 2), ("x ** 0", -3.0, 1, 0, 0),
+    ("x ** 0.0", 0.0, 1, 0, 0), ("x ** 1.0", 0.0, 0, 1, 0), ("x ** 2.0", -3.0, 9, -6, 2),
     ("x ** Value(0.0)", 0.0, 1, 0, 0), ("x ** Value(1.0)", 0.0, 0, 1, 0), ("x ** Value(2.0)", -3.0, 9, -6, 2),
-    ("0 ** x", 2.0, 0, 0, 0), ("x ** x", 1.0, 1, 1, 2), ("x.clip(0, 1)", 0.0, 0, 1, 0), ("x.clip(0, 1)", 1.0, 1, 1, 0),
-    ("x.clip(2, 1)", 0.0, 1, 0, 0), ("x.maximum(0)", 0.0, 0, .5, 0), ("x.minimum(0)", 0.0, 0, .5, 0),
-    ("x.maximum(x)", 3.0, 3, 1, 0), ("x.minimum(x)", 3.0, 3, 1, 0), ("x.sigmoid()", 0.0, .5, .25, 0),
-    ("x.softplus()", 0.0, math.log(2), .5, .25), ("x.gelu()", 0.0, 0, .5, math.sqrt(2 / math.pi)),
-    ("x.silu()", 0.0, 0, .5, .5), ("x.tanh()", 0.0, 0, 1, 0), ("x - x", 3.0, 0, 0, 0), ("x / x", 3.0, 1, 0, 0),
+    ("0 ** x", 2.0, 0, 0, 0), ("x ** x", 1.0, 1, 1, 2), ("x.clip(0, 1)", 0.0, 0, 1, 0),
+    ("x.clip(0, 1)", 1.0, 1, 1, 0), ("x.clip(2, 1)", 0.0, 1, 0, 0), ("x.maximum(0)", 0.0, 0, .5, 0),
+    ("x.minimum(0)", 0.0, 0, .5, 0), ("x.maximum(x)", 3.0, 3, 1, 0), ("x.minimum(x)", 3.0, 3, 1, 0),
+    ("x.sigmoid()", 0.0, .5, .25, 0), ("x.softplus()", 0.0, math.log(2), .5, .25),
+    ("x.gelu()", 0.0, 0, .5, math.sqrt(2 / math.pi)), ("x.silu()", 0.0, 0, .5, .5),
+    ("x.tanh()", 0.0, 0, 1, 0), ("x - x", 3.0, 0, 0, 0), ("x / x", 3.0, 1, 0, 0), ("x ** 0", -3.0, 1, 0, 0),
 ])
 def test_edges(source, x, out, slope, second):
     """Corners, bounds, ties; the exponents 0, 1 and 2; the base 0."""
@@ -419,12 +426,13 @@ def test_edges(source, x, out, slope, second):
         y = eval(source.replace("Value", type(x).__name__), {**vars(micrograd), "x": x})
         dx, = grad(y, x, create_graph=True)
         ddx, = grad(dx + 0 * x, x)              # a constant gradient alone does not depend on x
-        assert [flat(n.data) for n in (y, dx, ddx)] == [[pytest.approx(n, abs=1e-15)] for n in (out, slope, second)]
+        numbers = flat(y.data) + flat(dx.data) + flat(ddx.data)
+        assert numbers == pytest.approx([out, slope, second], abs=1e-15)
 
 
 @BOTH
 def test_gradient_of_an_exponent(cls):
-    """x**y * log(x); 0 at x = 0, and nan for x < 0, as PyTorch has it. That of the base is right all the same."""
+    """x**y * log(x); 0 at x = 0, and nan for x < 0, as PyTorch has it. The base's is right all the same."""
     for base, y, base_slope, slope in (2., 3., 12, 8 * math.log(2)), (0., 3., 0, 0), (-2., 3., 12, nan):
         x, y = cls(base), cls(y)
         (x ** y).backward()
@@ -451,9 +459,9 @@ def test_functions_take_plain_numbers_too():
 # ----------------------------------------------------------------------------------------------------
 # Only Tensors: each operation is defined index by index on Values
 #
-# A case is source code, the shapes of x, y, z, the result as a dict from index to Value (from such dicts for x, y
-# and z), and its degree. Numbers and gradients must be those of the Values, without tolerance for Fractions;
-# differences are taken all the same.
+# A case is source code, the shapes of x, y, z, the result as a dict from index to Value (made from such dicts
+# for x, y and z), and its degree. Numbers and gradients must be those of the Values, without tolerance for
+# Fractions; differences are taken all the same.
 # ----------------------------------------------------------------------------------------------------
 
 def kept(index, axes, keepdim):
@@ -474,41 +482,48 @@ def own(index, shape):
 
 
 def a_dim(draw, ndim):
-    return draw(st.integers(-ndim, ndim - 1)) if ndim else draw(st.sampled_from([0, -1]))
+    return draw(st.integers(-ndim, ndim - 1) if ndim else st.sampled_from([0, -1]))
 
 
 def mean(xs):
     return sum(xs) / len(xs)
 
 
-REDUCTIONS = {"sum": (sum, 1), "mean": (mean, 1), "max": (max, 1), "min": (min, 1),
-              "var": (lambda xs: sum((x - mean(xs)) ** 2 for x in xs) / (len(xs) - 1), 2),
-              "logsumexp": (lambda xs: sum(x.exp() for x in xs).log(), None)}
+def variance(xs):
+    return sum((x - mean(xs)) ** 2 for x in xs) / (len(xs) - 1)
+
+
+def logsumexp(xs):
+    return sum(x.exp() for x in xs).log()
 
 
 @st.composite
 def reductions(draw):
-    shape, keepdim, name = draw(SHAPES), draw(st.booleans()), draw(st.sampled_from(sorted(REDUCTIONS)))
-    n, (f, degree) = len(shape), REDUCTIONS[name]
-    several = st.lists(st.integers(0, n - 1), unique=True, min_size=1).map(lambda ds: tuple(d - n * (d % 2) for d in ds))
+    shape, keepdim = draw(SHAPES), draw(st.booleans())
+    n = len(shape)
+    several = st.lists(st.integers(0, n - 1), unique=True, min_size=1)
+    several = several.map(lambda dims: tuple(d - n * (d % 2) for d in dims))
     dim = draw(st.none() | st.integers(-n, n - 1) | several if n else st.sampled_from([None, 0, -1]))
     axes = {d % n for d in (range(n) if dim is None else [dim] if isinstance(dim, int) else dim)} if n else {}
-    assume(name != "var" or math.prod(shape[d] for d in axes) > 1)
-    return (f"x.{name}({dim}, keepdim={keepdim})", [shape],
-            lambda x: {index: f(group) for index, group in grouped(x, axes, keepdim).items()}, degree)
+    for name, f, degree in [("sum", sum, 1), ("mean", mean, 1), ("max", max, 1), ("min", min, 1),
+                            ("var", variance, 2), ("logsumexp", logsumexp, None)]:
+        if name != "var" or math.prod(shape[d] for d in axes) > 1:
+            yield f"x.{name}({dim}, keepdim={keepdim})", [shape], lambda x, f=f: {
+                index: f(group) for index, group in grouped(x, axes, keepdim).items()}, degree
 
 
 @st.composite
 def softmaxes(draw):
-    shape, name = draw(SHAPES), draw(st.sampled_from(["softmax", "log_softmax"]))
+    shape = draw(SHAPES)
     dim = a_dim(draw, len(shape))
     axes = {dim % len(shape)} if shape else {}
 
-    def define(x):
+    def softmax(x):
         sums = {i: sum(e.exp() for e in group) for i, group in grouped(x, axes, True).items()}
-        y = {i: e.exp() / sums[kept(i, axes, True)] for i, e in x.items()}
-        return y if name == "softmax" else {i: e.log() for i, e in y.items()}
-    return f"x.{name}({dim})", [shape], define, None
+        return {i: e.exp() / sums[kept(i, axes, True)] for i, e in x.items()}
+    yield f"x.softmax({'' if dim == -1 else dim})", [shape], softmax, None
+    yield (f"x.log_softmax({'' if dim == -1 else dim})", [shape],
+           lambda x: {i: e.log() for i, e in softmax(x).items()}, None)
 
 
 @st.composite
@@ -519,11 +534,12 @@ def reorderings(draw):
     if n:
         swapped[a], swapped[b] = swapped[b], swapped[a]
     signed = [d - n * (d % 2) for d in order]
-    source, order = draw(st.sampled_from([
-        (f"x.permute({', '.join(map(str, signed))})", order), (f"x.permute({signed})", order),
-        (f"x.transpose({a}, {b})", swapped), ("x.T", range(n)[::-1]),
-        ("x.mT", [*range(n - 2), n - 1, n - 2]) if n > 1 else ("x.T", range(n))]))
-    return source, [shape], lambda x: {tuple(i[d] for d in order): e for i, e in x.items()}, 1
+    for source, order in [
+            (f"x.permute({', '.join(map(str, signed))})", order), (f"x.permute({signed})", order),
+            (f"x.transpose({a}, {b})", swapped), ("x.T", range(n)[::-1]),
+            ("x.mT" if n > 1 else "+x.T", [*range(n - 2), n - 1, n - 2][-n:] if n > 1 else range(n))]:
+        yield source.strip("+"), [shape], lambda x, order=order: {
+            tuple(i[d] for d in order): e for i, e in x.items()}, 1
 
 
 @st.composite
@@ -535,36 +551,29 @@ def new_shapes(draw):
     start = draw(st.integers(0, max(n - 1, 0)))
     end = draw(st.integers(start, max(n - 1, 0)))
     without = tuple(s for d, s in enumerate(shape) if s > 1 or d != one % n)
-    source, new = draw(st.sampled_from([
-        (f"x.reshape({p}, {size // p})", (p, size // p)), (f"x.reshape(({p}, -1, 1))", (p, size // p, 1)),
-        ("x.reshape(-1)", (size,)), ("x.flatten()", (size,)),
-        (f"x.flatten({start}, {end - n})", shape[:start] + (math.prod(shape[start:end + 1]),) + shape[end + 1:]),
-        (f"x.unsqueeze({k})", shape[:k] + (1,) + shape[k:]), (f"x.unsqueeze({k - n - 1})", shape[:k] + (1,) + shape[k:]),
-        ("x.squeeze()", tuple(s for s in shape if s > 1)), (f"x.squeeze({one})", without), (f"x.squeeze(({one},))", without),
-    ]))
-    return source, [shape], lambda x: dict(zip(indices(new), x.values())), 1
+    for source, new in [
+            (f"x.reshape({p}, {size // p})", (p, size // p)), (f"x.reshape(({p}, -1, 1))", (p, size // p, 1)),
+            ("x.reshape(-1)", (size,)), ("x.flatten()", (size,)), ("x.squeeze()", tuple(s for s in shape if s > 1)),
+            (f"x.flatten({start}, {end - n})",
+             shape[:start] + (math.prod(shape[start:end + 1]),) + shape[end + 1:]),
+            (f"x.unsqueeze({k})", shape[:k] + (1,) + shape[k:]), (f"x.squeeze({one})", without),
+            (f"x.unsqueeze({k - n - 1})", shape[:k] + (1,) + shape[k:]), (f"x.squeeze(({one},))", without)]:
+        yield source, [shape], lambda x, new=new: dict(zip(indices(new), x.values())), 1
 
 
 @st.composite
 def repetitions(draw):
     target = draw(SHAPES)
     shape, = draw(shapes_that_broadcast(1, st.just(target)))
-    arguments = ", ".join(map(str, draw(st.sampled_from([target, (target,)]))))
-    return f"x.broadcast_to({arguments})", [shape], lambda x: {i: x[own(i, shape)] for i in indices(target)}, 1
+    for source in f"x.broadcast_to{target}", f"x.broadcast_to({target})":
+        yield source, [shape], lambda x: {i: x[own(i, shape)] for i in indices(target)}, 1
 
 
 @st.composite
 def index_forms(draw):
-    """Ints, slices, ..., None and one (nested) list of ints, anywhere; or several lists that are paired."""
+    """Ints, slices, ..., None and one (nested) list of ints, anywhere; several lists, which are paired."""
     shape = draw(SHAPES)
-    n, full = len(shape), slice(None)
-    if n > 1 and draw(st.integers(0, 3)) == 0:
-        k, picks = draw(st.integers(1, 3)), []
-        for size in shape[:draw(st.integers(2, n))]:
-            picks.append(draw(st.lists(st.integers(-size, size - 1), min_size=k, max_size=k)))
-        return f"x[{tuple(picks)}]", [shape], lambda x: {
-            (j,) + rest: x[tuple(p[j] % size for p, size in zip(picks, shape)) + rest]
-            for j in range(k) for rest in indices(shape[len(picks):])}, 1
+    n, full, k, picks = len(shape), slice(None), draw(st.integers(1, 3)), []
     list_at, cuts = draw(st.integers(-n, n)), sorted(draw(st.tuples(st.integers(0, n), st.integers(0, n))))
 
     def some(dims):
@@ -574,12 +583,18 @@ def index_forms(draw):
             slices = st.slices(shape[d]).filter(lambda s: range(shape[d])[s])
             yield from draw(st.sampled_from([[], [], [None]]))
             yield draw(lists | lists.map(lambda row: [row, row[::-1]]) if d == list_at else
-                       slices if list_at >= 0 else ints | slices)      # an int beside a list is another matter
-    front, middle, back = list(some(range(cuts[0]))), [full] * (cuts[1] - cuts[0]), list(some(range(cuts[1], n)))
-    written = draw(st.sampled_from([front + [...] + back, front + middle + back, front if cuts[1] == n else [...]]))
-    meant = [full] * n if written == [...] else front + middle + back
-    index = written[0] if len(written) == 1 and draw(st.booleans()) else tuple(written)
-    return f"x[{index!r}]", [shape], lambda x: {new: x[old] for new, old in places(meant, shape)}, 1
+                       slices if list_at >= 0 else ints | slices)   # ints beside lists are another matter
+    front, back = list(some(range(cuts[0]))), list(some(range(cuts[1], n)))
+    meant = front + [full] * (cuts[1] - cuts[0]) + back
+    for written in [front + [...] + back, meant] + [front] * (cuts[1] == n):
+        index = written[0] if len(written) == 1 else tuple(written)
+        yield f"x[{index!r}]", [shape], lambda x: {new: x[old] for new, old in places(meant, shape)}, 1
+    for size in shape[:draw(st.integers(2, n))] if n > 1 else ():
+        picks.append(draw(st.lists(st.integers(-size, size - 1), min_size=k, max_size=k)))
+    if picks:
+        yield f"x[{tuple(picks)}]", [shape], lambda x: {
+            (j,) + rest: x[tuple(p[j] % size for p, size in zip(picks, shape)) + rest]
+            for j in range(k) for rest in indices(shape[len(picks):])}, 1
 
 
 def places(items, shape):
@@ -596,76 +611,73 @@ def places(items, shape):
 
 @st.composite
 def joinings(draw):
-    shape, n, name = draw(SHAPES.filter(len)), draw(st.integers(1, 3)), draw(st.sampled_from(["cat", "stack"]))
-    dims = len(shape) + (name == "stack")
-    dim = draw(st.integers(-dims, dims - 1))
-    d, shapes = dim % dims, [shape] * n
-    if name == "cat":
-        shapes = [shape[:d] + (draw(st.integers(1, 3)),) + shape[d + 1:] for _ in range(n)]
-
-    def define(*parts):
-        joined, start = {}, 0
-        for part, size in zip(parts, [s[d:d + 1] for s in shapes]):
-            joined.update({i[:d] + ((start,) + i[d:] if name == "stack" else (start + i[d],) + i[d + 1:]): e
-                           for i, e in part.items()})
-            start += 1 if name == "stack" else size[0]
-        return joined
-    return f"{name}([{', '.join('xyz'[:n])}], {dim})", shapes, define, 1
+    shape, n = draw(SHAPES), draw(st.integers(1, 3))
+    dim = draw(st.integers(-len(shape) - 1, len(shape)))
+    d = dim % (len(shape) + 1)
+    yield f"stack([{', '.join('xyz'[:n])}], {dim})", [shape] * n, lambda *parts: {
+        i[:d] + (k,) + i[d:]: e for k, part in enumerate(parts) for i, e in part.items()}, 1
+    if shape:
+        dim = draw(st.integers(-len(shape), len(shape) - 1))
+        c = dim % len(shape)
+        sizes = draw(st.lists(st.integers(1, 3), min_size=n, max_size=n))
+        yield (f"cat([{', '.join('xyz'[:n])}], {dim})", [shape[:c] + (size,) + shape[c + 1:] for size in sizes],
+               lambda *parts: {i[:c] + (i[c] + sum(sizes[:k]),) + i[c + 1:]: e
+                               for k, part in enumerate(parts) for i, e in part.items()}, 1)
 
 
 @st.composite
 def choices(draw):
     shapes, bits = draw(shapes_that_broadcast(3)), draw(st.lists(st.integers(0, 1), min_size=24, max_size=24))
     condition = nest(bits[:math.prod(shapes[2])], shapes[2])
-    return f"where({condition}, x, y)", shapes[:2], lambda x, y: {
-        i: x[own(i, shapes[0])] if at(condition, i) else y[own(i, shapes[1])] for i in indices(broadcast(shapes))}, 1
+    yield f"where({condition}, x, y)", shapes[:2], lambda x, y: {
+        i: x[own(i, shapes[0])] if at(condition, i) else y[own(i, shapes[1])]
+        for i in indices(broadcast(shapes))}, 1
 
 
 @st.composite
 def matrix_products(draw):
     n, k, m = (draw(st.integers(1, 3)) for _ in "nkm")
     p, q = draw(shapes_that_broadcast(2, st.lists(st.integers(1, 2), max_size=2).map(tuple)))
-    x, y = draw(st.sampled_from([(p + (n, k), q + (k, m)), ((k,), q + (k, m)), (p + (n, k), (k,)), ((k,), (k,))]))
-    lead, rows, columns = broadcast([x[:-2], y[:-2]]), x[-2:-1], y[-1:] if len(y) > 1 else ()
-
-    def define(x_, y_):
-        return {i + r + c: sum(x_[own(i, x[:-2]) + r + (j,)] * y_[own(i, y[:-2]) + (j,) + c] for j in range(k))
-                for i in indices(lead) for r in indices(rows) for c in indices(columns)}
-    return "x @ y", [x, y], define, 2
+    for x, y in product([p + (n, k), (k,)], [q + (k, m), (k,)]):
+        lead, rows, columns = broadcast([x[:-2], y[:-2]]), x[-2:-1], y[-1:] if len(y) > 1 else ()
+        yield "x @ y", [x, y], lambda a, b, x=x, y=y, lead=lead, rows=rows, columns=columns: {
+            i + r + c: sum(a[own(i, x[:-2]) + r + (j,)] * b[own(i, y[:-2]) + (j,) + c] for j in range(k))
+            for i in indices(lead) for r in indices(rows) for c in indices(columns)}, 2
 
 
 @st.composite
 def linear_layers(draw):
-    nin, nout, lead, bias = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(SHAPES)[:3], draw(st.booleans())
-    return (f"linear(x, y{', z' * bias})", [lead + (nin,), (nout, nin), (nout,)][:2 + bias],
-            lambda x, w, b=None: {i: sum((x[i[:-1] + (j,)] * w[i[-1], j] for j in range(nin)), b[i[-1:]] if b else 0)
-                                  for i in indices(lead + (nout,))}, 2)
+    lead, nin, nout = draw(SHAPES)[:3], draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    for bias in True, False:
+        yield (f"linear(x, y{', z' * bias})", [lead + (nin,), (nout, nin), (nout,)][:2 + bias],
+               lambda x, w, b={}: {i: sum((x[i[:-1] + (j,)] * w[i[-1], j] for j in range(nin)), b.get(i[-1:], 0))
+                                   for i in indices(lead + (nout,))}, 2)
 
 
-@pytest.mark.parametrize("cases", [reductions, softmaxes, reorderings, new_shapes, repetitions, index_forms, joinings,
-                                   choices, matrix_products, linear_layers], ids=lambda cases: cases.__name__)
-@MORE
+@pytest.mark.parametrize("cases", [
+    reductions, softmaxes, reorderings, new_shapes, repetitions, index_forms, joinings, choices,
+    matrix_products, linear_layers], ids=lambda cases: cases.__name__)
 @given(data=st.data(), kinds=KINDS, seed=SEEDS)
 def test_tensor_operation_is_its_definition_on_values_to_the_third_order(cases, data, kinds, seed):
-    source, shapes, define, degree = data.draw(cases())
-    call = eval("lambda x, y=None, z=None: " + source, dict(vars(micrograd)))
-    numbers = draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, Fraction if degree else float)
-    anything = cases in (joinings, choices, matrix_products)
-    operands, free = make_operands(kinds if anything else ([Tensor] * 3, 0), shapes, numbers)
-
-    out, values = call(*operands), [dict(zip(indices(s), map(Value, x))) for s, x in zip(shapes, numbers)]
-    expected = define(*values)
-    assert sorted(expected) == indices(out.shape), "the result has another shape"
-    assert all(agrees(at(out.data, i), expected[i].data, degree, 1e-12) for i in expected)
-    gradient = weights(out, 31)
-    out.backward(nest(gradient, out.shape))
-    sum(w * expected[i] for w, i in zip(gradient, indices(out.shape))).backward()
-    for x, elements, is_free in zip(operands, values, free):
-        assert is_free or not isinstance(x, Tensor) or x.grad is None, "a constant has no gradient"
-        for i, element in elements.items() if is_free else ():
-            assert agrees(at(x.grad, i), Fraction(element.grad) if degree else element.grad, degree, 1e-11), (
-                f"{source}, element {i}: the gradient is {at(x.grad, i)}, of Values {element.grad}")
-    check(*as_function_of(call, operands, free), degree, source=source)
+    for source, shapes, define, degree in data.draw(cases().map(list)):
+        call = eval("lambda x, y=None, z=None: " + source, dict(vars(micrograd)))
+        numbers = draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, Fraction if degree else float)
+        anything = cases in (joinings, choices, matrix_products)
+        operands, free = make_operands(kinds if anything else (Tensor, Tensor, Tensor, 0), shapes, numbers)
+        out, values = call(*operands), [dict(zip(indices(s), map(Value, x))) for s, x in zip(shapes, numbers)]
+        expected = define(*values)
+        assert sorted(expected) == indices(out.shape), f"{source} has shape {out.shape}"
+        assert all(agrees(at(out.data, i), expected[i].data, degree, 1e-12) for i in expected), source
+        gradient = weights(out, 31)
+        out.backward(nest(gradient, out.shape))
+        sum(w * expected[i] for w, i in zip(gradient, indices(out.shape))).backward()
+        for x, elements, is_free in zip(operands, values, free):
+            assert is_free or not isinstance(x, Tensor) or x.grad is None, "a constant has no gradient"
+            for i, element in elements.items() if is_free else ():
+                slope = Fraction(element.grad) if degree else element.grad
+                assert agrees(at(x.grad, i), slope, degree, 1e-11), (
+                    f"{source}, element {i}: the gradient is {at(x.grad, i)}, of Values {slope}")
+        check(*as_function_of(call, operands, free), degree, source=source)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -676,13 +688,15 @@ def test_tensor_operation_is_its_definition_on_values_to_the_third_order(cases, 
 # ----------------------------------------------------------------------------------------------------
 
 # For a of shape (2, 3), b (3), c (2, 1): whatever these do, the results still broadcast.
-STEPS = {Value: OPERATIONS, Tensor: OPERATIONS + [Operation(source, None, [REAL] * n, degree) for source, n, degree in [
-    ("x.sum(-1, keepdim=True)", 1, MAX), ("x.mean()", 1, MAX), ("x.T.T", 1, MAX), ("x[..., None].squeeze(-1)", 1, MAX),
-    ("x.flatten() @ x.reshape(-1)", 1, lambda d: 2 * d), ("x.broadcast_to(2, 3).var(0)", 1, lambda d: 2 * d),
-    ("x.broadcast_to(2, 3)[[1, 1, 0]].sum(0)", 1, MAX), ("stack([x, 2 * x], -1)[..., [1, 0, 1]].sum(-1)", 1, MAX),
-    ("where([[1, 0, 1]], x, y)", 2, MAX), ("cat([x.flatten(), y.flatten()]).sum()", 2, MAX),
-    ("linear(x.broadcast_to(2, 3), y.broadcast_to(2, 3)).sum()", 2, SUM), ("x.softmax(-1)", 1, None),
-    ("x.log_softmax(0)", 1, None), ("x.logsumexp(-1, keepdim=True)", 1, None), ("x.max()", 1, None)]]}
+TENSOR_STEPS = [Operation(source, None, [REAL] * n, degree) for n, degree, source in [
+    (1, MAX, "x.sum(-1, keepdim=True)"), (1, MAX, "x.mean()"), (1, MAX, "x.T.T"), (1, None, "x.max()"),
+    (1, MAX, "x[..., None].squeeze(-1)"), (1, MAX, "x.broadcast_to(2, 3)[[1, 1, 0]].sum(0)"),
+    (1, MAX, "stack([x, 2 * x], -1)[..., [1, 0, 1]].sum(-1)"), (1, TWICE, "x.flatten() @ x.reshape(-1)"),
+    (1, TWICE, "x.broadcast_to(2, 3).var(0)"), (2, MAX, "where([[1, 0, 1]], x, y)"),
+    (2, MAX, "cat([x.flatten(), y.flatten()]).sum()"), (1, None, "x.softmax(-1)"),
+    (2, SUM, "linear(x.broadcast_to(2, 3), y.broadcast_to(2, 3)).sum()"), (1, None, "x.log_softmax(0)"),
+    (1, None, "x.logsumexp(-1, keepdim=True)")]]
+STEPS = {Value: OPERATIONS, Tensor: OPERATIONS + TENSOR_STEPS}
 
 
 class Program(list):
@@ -716,12 +730,13 @@ def programs(draw, operations, highest_degree=None):
 
 
 def polynomials(cls):
-    return programs(POLYNOMIALS + [op for op in STEPS[cls] if op not in OPERATIONS and op.degree], highest_degree=6)
+    return programs(POLYNOMIALS + [op for op in TENSOR_STEPS if op.degree and cls is Tensor], highest_degree=6)
 
 
 def make_inputs(cls, seed, number, shapes=((2, 3), (3,), (2, 1))):
     shapes = shapes if cls is Tensor else [()] * 3
-    return [cls(nest(x, s)) for x, s in zip(draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, number), shapes)]
+    numbers = draw_numbers(seed, map(math.prod, shapes), [REAL] * 3, number)
+    return [cls(nest(x, shape)) for x, shape in zip(numbers, shapes)]
 
 
 @BOTH
@@ -817,7 +832,8 @@ def test_grad_of_any_nodes():
     product = x * y
     out = product + product * x
     assert [g.data for g in grad(out, [product, x, y, x, out])] == [3, 25, 6, 25, 1]
-    assert isinstance(grad(out, y), tuple) and grad(out, y)[0]._prev == () != grad(out, x, create_graph=True)[0]._prev
+    assert isinstance(grad(out, y), tuple) and grad(out, y)[0]._prev == ()
+    assert grad(out, x, create_graph=True)[0]._prev != ()
 
 
 @BOTH
@@ -834,8 +850,7 @@ def test_grad_touches_no_grad(cls, before):
 
 
 @BOTH
-@pytest.mark.parametrize("error", [ZeroDivisionError("no"), ValueError("no"), KeyboardInterrupt(), MemoryError()],
-                         ids=repr)
+@pytest.mark.parametrize("error", [ZeroDivisionError("no"), ValueError("no"), KeyboardInterrupt()], ids=repr)
 def test_failed_backward_changes_nothing(cls, error, registry):
     def rule(g, out, x):
         raise error
@@ -843,11 +858,11 @@ def test_failed_backward_changes_nothing(cls, error, registry):
     x, y = cls(2.0), cls(3.0)
     product = x * y
     product.backward()
-    out = (fragile(product) + product * x).sin() + product * product     # the rule fails when others have paid
+    out = (fragile(product) + product * x).sin() + product * product    # it fails when others have paid
     nodes = graph_of(out)
     before = [node.grad for node in nodes]
     for attempt in out.backward, lambda: grad(out, x), lambda: grad(out, x, create_graph=True):
-        with pytest.raises(type(error), match="fragile at" if "no" in str(error) else ""):
+        with pytest.raises(type(error), match="fragile at" if "no" in str(error) else None):
             attempt()
         assert [node.grad for node in nodes] == before
     product.backward()                          # nothing is left that would disturb another pass
@@ -859,7 +874,7 @@ def test_constants_get_no_gradient_and_no_graph():
     halfway = x.exp() + [1.0] - 2
     assert (halfway.requires_grad, halfway._prev, halfway._op) == (False, (), "")
     (halfway * w + w.detach() * w).backward()
-    assert x.grad is None and halfway.grad is None and w.grad == [halfway.data[0][0] + 3, halfway.data[0][1] + 4]
+    assert x.grad is halfway.grad is None and w.grad == [halfway.data[0][0] + 3, halfway.data[0][1] + 4]
 
 
 @pytest.mark.parametrize("cls, n", [(Value, 10 ** 6), (Tensor, 10 ** 5)])
@@ -873,7 +888,7 @@ def test_a_chain_of_any_length_is_built_differentiated_copied_pickled_and_freed(
         x.backward()
         assert [start.grad, x.data, grad(x, start)[0].data] == [1, n // 2, 1]
         assert grad(x, start, create_graph=True)[0].data == 1
-        for twin in copy.deepcopy(x), pickle.loads(pickle.dumps(x)):
+        for twin in copy.deepcopy(x), pickled(x):
             assert (twin.data, twin.grad, twin._prev) == (x.data, x.grad, ())
         nodes = [weakref.ref(x), weakref.ref(x._prev[0]._prev[0])]
         del x
@@ -888,7 +903,8 @@ def test_graphs_of_all_operations_and_networks_are_freed_without_the_collector()
     try:
         x, y, v, w = Tensor([[1.5, 0.5, 2.5]]), Tensor([2.0, 3.0, 4.0]), Value(1.5), Value(0.5)
         model, net = MLP(2, [3, 1], act="tanh"), Sequential(Linear(3, 3), Tensor.relu, Linear(3, 1))
-        outs = [op.call(*pair[:len(op.domains)]) for cls, pair in ((Value, (v, w)), (Tensor, (x, y))) for op in STEPS[cls]]
+        outs = [op.call(*(v, w)[:len(op.domains)]) for op in STEPS[Value]]
+        outs += [op.call(*(x, y)[:len(op.domains)]) for op in STEPS[Tensor]]
         outs += [model([v, 2.0]), cross_entropy(net(x), [0]), cross_entropy([v, w], 0), mse_loss([v], [w])]
         for out in outs:
             out.backward()
@@ -902,6 +918,7 @@ def test_graphs_of_all_operations_and_networks_are_freed_without_the_collector()
 
 @pytest.mark.skipif(not CPYTHON, reason="counts bytes")
 def test_a_value_in_a_graph_takes_at_most_200_bytes():
+    import tracemalloc                          # PyPy has none
     tracemalloc.start()
     try:
         x, before = Value(0.5), tracemalloc.get_traced_memory()[0]
@@ -912,7 +929,11 @@ def test_a_value_in_a_graph_takes_at_most_200_bytes():
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["deepcopy", "pickle"])
+def pickled(x):
+    return pickle.loads(pickle.dumps(x))
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, pickled])
 def test_copies_keep_data_grad_and_label_and_go_their_own_way(twin_of):
     x, t = Value(Fraction(1, 3), label="x"), Tensor([[1.0, 2.0]], label="t", requires_grad=False)
     y = x * x
@@ -962,8 +983,9 @@ print(loss.data, [p.grad for p in shared + model.parameters() + net.parameters()
 
 
 def run_python(*arguments, **environment):
-    return subprocess.run([sys.executable, *arguments], env={**os.environ, "PYTHONPATH": FOLDER, **environment},
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    environment = {**os.environ, "PYTHONPATH": FOLDER, **environment}
+    return subprocess.run([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, universal_newlines=True)
 
 
 def test_the_same_seed_gives_the_same_last_bit_whatever_the_hash_seed():
@@ -975,8 +997,8 @@ def test_no_grad_records_nothing_and_ends_where_it_ends():
     x, t = Value(2.0), Tensor([2.0, 3.0])
 
     def recorded():
-        nodes = [x * x, 3 - x, x.exp(), dot([x], [x]), abs(x), x.clip(0, 1), t * t, t.sum(), t.exp(), t[0], cat([t, t]),
-                 linear(t, stack([t]))]
+        nodes = [x * x, 3 - x, x.exp(), dot([x], [x]), abs(x), x.clip(0, 1), t * t, t.sum(), t.exp(), t[0],
+                 cat([t, t]), linear(t, stack([t]))]
         return {node._prev != () for node in nodes}
 
     decorated = no_grad()(recorded)
@@ -1047,7 +1069,8 @@ def test_elementwise_gives_both_engines_an_operation_to_the_third_order(registry
     check(lambda x: softsign(x) * 2, [Tensor([[0.7, -0.3]])])
     check(lambda x: x.cube(), [Value(Fraction(2, 3))], 3)
     check(lambda x: cube(x + 1), [Tensor([Fraction(2, 3), Fraction(-1)])], 3)
-    assert softsign(1) == 0.5 and FUNCTIONS["softsign"] is softsign and Neuron(1, act="softsign")([2])._op == "softsign"
+    assert softsign(1) == 0.5 and FUNCTIONS["softsign"] is softsign
+    assert Neuron(1, act="softsign")([2])._op == "softsign"
     elementwise("cube", lambda x: x ** 3, lambda g, out, x: g * 3 * x ** 2)     # what it made, it may replace
     assert (Value(2.0).cube()._op, Tensor(2.0).cube()._op) == ("cube", "cube")
 
@@ -1073,13 +1096,15 @@ def test_gradcheck_tells_right_from_wrong_and_says_where(registry):
 # ----------------------------------------------------------------------------------------------------
 
 @BOTH
-@pytest.mark.parametrize("x, y", [(Decimal("0.1"), Decimal(3)), (1j, 2 + 1j), (Fraction(1, 3), Fraction(2)), (7, 2)])
+@pytest.mark.parametrize("x, y", [(Decimal("0.1"), Decimal(3)), (1j, 2 + 1j), (Fraction(1, 3), Fraction(2)),
+                                  (7, 2)], ids=["Decimal", "complex", "Fraction", "int"])
 def test_any_kind_of_number_stays_what_it_is(cls, x, y):
     a, b = cls(x), cls(y)
     out = a * b - a * a * 2 + b ** 2 - 3
     for times in 1, 2:
         out.backward()
-        assert [out.data, a.grad, b.grad] == [x * y - x * x * 2 + y ** 2 - 3, times * (y - 4 * x), times * (x + 2 * y)]
+        assert out.data == x * y - x * x * 2 + y ** 2 - 3
+        assert (a.grad, b.grad) == (times * (y - 4 * x), times * (x + 2 * y))
         assert {type(out.data), type(a.grad), type(b.grad)} == {type(x)}
 
 
@@ -1109,13 +1134,14 @@ def test_the_largest_numbers_inf_and_nan(source, x, out, slope):
             assert flat(node.grad) == [pytest.approx(slope, rel=1e-12, abs=1e-300, nan_ok=True)]
 
 
-@pytest.mark.parametrize("row", [[BIG, -BIG, 0.0], [-BIG, -BIG, -BIG], [800.0, 0.0, -800.0], [0.0, 200.0, 0.0],
-                                 [1e4, 1e4, 0.0]])
+@pytest.mark.parametrize("row", [[BIG, -BIG, 0.0], [-BIG, -BIG, -BIG], [800.0, 0.0, -800.0],
+                                 [0.0, 200.0, 0.0], [1e4, 1e4, 0.0]])
 def test_softmax_and_cross_entropy_are_stable_for_any_finite_input(row):
     x, top = Tensor([row]), max(row)
     ties = row.count(top)
     p, logs = [(e == top) / ties for e in row], [e - top - math.log(ties) for e in row]
-    assert x.softmax(-1).data == [pytest.approx(p, abs=1e-80)] and x.log_softmax(-1).data == [pytest.approx(logs)]
+    assert x.softmax(-1).data == [pytest.approx(p, abs=1e-80)]
+    assert x.log_softmax(-1).data == [pytest.approx(logs)]
     assert x.logsumexp(-1).data == [pytest.approx(top + math.log(ties))]
     if ties < 3:        # the gradient is exp(x - out), as PyTorch's: out has lost log(3) beside 1e308
         assert grad(x.logsumexp(1), x)[0].data == [pytest.approx(p, abs=1e-80, rel=1e-9)]
@@ -1126,7 +1152,8 @@ def test_softmax_and_cross_entropy_are_stable_for_any_finite_input(row):
         for loss in cross_entropy(tensor, i), cross_entropy(values, i):
             assert item(loss) == pytest.approx(-logs[i])
             loss.backward()
-        assert tensor.grad == pytest.approx([v.grad for v in values], abs=1e-80) == [-slope for slope in slopes]
+        for gradient in tensor.grad, [v.grad for v in values]:
+            assert gradient == pytest.approx([-slope for slope in slopes], abs=1e-80)
 
 
 def test_nan_is_the_largest_and_the_smallest_wherever_it_stands():
@@ -1134,15 +1161,17 @@ def test_nan_is_the_largest_and_the_smallest_wherever_it_stands():
         x = Tensor([row, [3.0, 4.0, 5.0]])
         for out in x.max(1), x.min(1), x.sum(1), x.mean(1), x.logsumexp(1), x.softmax(1)[:, 0], x.var(1):
             assert [math.isnan(number) for number in out.data] == [True, False]
-        assert math.isnan(x.max().item()) and math.isnan(x.min().item()) and x.argmax(1) == [row.index(nan), 2]
+        assert math.isnan(x.max().item()) and math.isnan(x.min().item())
+        assert x.argmax(1) == [row.index(nan), 2]
 
 
 def test_tensors_of_size_0():
     x, y = Tensor([]), Tensor.zeros(2, 0)
     assert (x.shape, x.size, len(x), list(x), x.sum().item(), (x + 1).shape) == ((0,), 0, 0, [], 0, (0,))
     (x.exp() * Tensor([[2.0], [3.0]])).backward()
-    assert x.grad == [] and Tensor([1.0, 2.0])[2:].shape == y.reshape(-1).shape == (0,) and y.reshape(2, 0).shape == (2, 0)
-    assert y.shape == (2, 0) and cat([y, [[1.0], [2.0]]], 1).data == [[1.0], [2.0]] and y.sum(1).data == [0, 0]
+    assert x.grad == [] and Tensor([1.0, 2.0])[2:].shape == y.reshape(-1).shape == (0,)
+    assert y.shape == y.reshape(2, 0).shape == (2, 0) and y.sum(1).data == [0, 0]
+    assert cat([y, [[1.0], [2.0]]], 1).data == [[1.0], [2.0]]
     z = Tensor([[1.0], [2.0]])
     (z * y).backward()
     assert z.grad == [[0], [0]], "a dimension of 1 that broadcasts to 0"
@@ -1150,31 +1179,32 @@ def test_tensors_of_size_0():
 
 def test_what_a_tensor_tells_about_itself():
     t = Tensor([[1, 2, 3], [4, 5, 6]], "t")
-    assert (t.shape, t.ndim, t.size, len(t), t.label, t.requires_grad, t.grad) == ((2, 3), 2, 6, 2, "t", True, None)
-    assert (Tensor(5).shape, Tensor(5).ndim, Tensor(5).size, Tensor([[5]]).item(), Tensor(((1,),)).data) == ((), 0, 1, 5, [[1]])
+    assert (t.shape, t.ndim, t.size, len(t), t.label, t.grad) == ((2, 3), 2, 6, 2, "t", None)
+    assert (Tensor(5).shape, Tensor(5).ndim, Tensor(5).size, Tensor([[5]]).item()) == ((), 0, 1, 5)
     assert [row.data for row in t] == t.tolist() == t.data and [row._prev for row in t] == [(t,), (t,)]
     assert [(t * 2)._op, (t @ t.T)._op, t.sum()._op, t._op] == ["*", "matmul", "sum", ""]
     assert (3 - t)._prev[1] is t and (3 - t)._prev[0].data == 3 and bool(Tensor([2.0])) and not Tensor(0.0)
-    assert (t.argmax(), t.argmax(0), Tensor([[3, 1], [3, 7]]).argmax(1), Tensor(4).argmax(0)) == (5, [1, 1, 1], [0, 1], 0)
+    assert (t.argmax(), t.argmax(0), Tensor([[3, 1], [3, 7]]).argmax(1)) == (5, [1, 1, 1], [0, 1])
     assert Tensor([3, 5, 5]).argmax() == 1 and Tensor([[[1, 9], [8, 2]]]).argmax(-2) == [[1, 0]]
-    assert t[[1, 0], 0].data == [4, 1] and t[0, [1, 0]].data == [2, 1] and t[range(2), Array([2, 0])].data == [3, 4]
+    assert Tensor(4).argmax(0) == 0 and t[range(2), Array([2, 0])].data == [3, 4]
+    assert t[[1, 0], 0].data == [4, 1] and t[0, [1, 0]].data == [2, 1]
 
 
 def test_tensors_are_created_with_the_numbers_of_pytorch_and_the_random_module():
-    assert Tensor.zeros(2, 3).data == [[0.0] * 3] * 2 and Tensor.ones((1, 2)).data == [[1.0, 1.0]] and Tensor.zeros().data == 0
+    assert Tensor.zeros(2, 3).data == [[0.0] * 3] * 2 and Tensor.ones((1, 2)).data == [[1.0, 1.0]]
+    assert Tensor.arange(5, 0, -2).data == [5, 3, 1] and Tensor.arange(2, 2).data == []
+    assert Tensor.zeros().data == 0.0 and Tensor.arange(1, 3).data == [1, 2]
     assert Tensor.full((2, 1), 7).data == [[7], [7]] and Tensor.full(2, 0.5).data == [0.5, 0.5]
     assert Tensor.eye(2).data == [[1.0, 0.0], [0.0, 1.0]] and Tensor.eye(1, 3).data == [[1.0, 0.0, 0.0]]
     assert Tensor.arange(3).data == [0, 1, 2] and Tensor.arange(1, 2, 0.25).data == [1, 1.25, 1.5, 1.75]
-    assert Tensor.arange(5, 0, -2).data == [5, 3, 1] and Tensor.arange(2, 2).data == [] and Tensor.arange(1, 3).data == [1, 2]
     random.seed(3)
     drawn = [Tensor.rand(2, 2).data, Tensor.randn(3).data, Tensor.uniform(-2, 5, 2).data]
     random.seed(3)
     assert drawn == [[[random.random() for _ in "12"] for _ in "12"], [random.gauss(0, 1) for _ in "123"],
                      [random.uniform(-2, 5) for _ in "12"]]
-    for create in Tensor.zeros, Tensor.ones, Tensor.rand, Tensor.randn, Tensor.eye, Tensor.arange:
-        assert create(2).requires_grad and not create(2, requires_grad=False).requires_grad
-    assert Tensor.full(2, 1).requires_grad and not Tensor.full(2, 1, requires_grad=False).requires_grad
-    assert Tensor.uniform(0, 1, 2).requires_grad and not Tensor.uniform(0, 1, 2, requires_grad=False).requires_grad
+    for name in "zeros", "ones", "rand", "randn", "eye", "arange", "full", "uniform":
+        create, arguments = getattr(Tensor, name), {"full": (2, 1), "uniform": (0, 1, 2)}.get(name, (2,))
+        assert create(*arguments).requires_grad and not create(*arguments, requires_grad=False).requires_grad
     rows = Tensor.zeros(2, 2)
     rows.data[0][0] = 1.0
     assert rows.data == [[1.0, 0.0], [0.0, 0.0]], "rows are lists of their own"
@@ -1182,14 +1212,15 @@ def test_tensors_are_created_with_the_numbers_of_pytorch_and_the_random_module()
 
 def test_repr():
     assert repr(Value(data=2.0, label="x")) == "Value(data=2.0, grad=0.0)"
-    assert repr(Tensor([[1.0, -2.5], [100.0, 1 / 3]])) == "Tensor([[     1,   -2.5],\n        [   100, 0.3333]])"
-    assert [repr(Tensor(2.0)), repr(Tensor([1, 20])), repr(Tensor([]))] == ["Tensor(2)", "Tensor([ 1, 20])", "Tensor([], shape=(0,))"]
+    assert repr(Tensor([[1.0, -2.5], [10.0, 1 / 3]])) == "Tensor([[     1,   -2.5],\n        [    10, 0.3333]])"
+    assert repr([Tensor(2.0), Tensor([1, 20])]) == "[Tensor(2), Tensor([ 1, 20])]"
+    assert repr(Tensor([])) == "Tensor([], shape=(0,))"
     large, deep = repr(Tensor.arange(2000).reshape(2, 1000)), repr(Tensor.zeros(20, 20, 20))
-    assert "shape=(2, 1000)" in large and "..." in large and "1999" in large and "1003" not in large and len(large) < 300
+    assert all(word in large for word in ["shape=(2, 1000)", "...", "1999"]) and "1003" not in large
     assert "shape=(20, 20, 20)" in deep and deep.count("\n") < 60
-    assert repr(MLP(2, [2, 1])) == "MLP of [Layer of [ReLUNeuron(2), ReLUNeuron(2)], Layer of [LinearNeuron(2)]]"
+    assert repr(MLP(2, [1, 1])) == "MLP of [Layer of [ReLUNeuron(2)], Layer of [LinearNeuron(1)]]"
     text = repr(Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1, bias=False)))
-    assert all(word in text for word in ["Sequential", "Linear(2, 3", "relu", "Linear(3, 1, bias=False)", "12"])
+    assert all(word in text for word in ["Sequential", "Linear(2, 3", "relu", "Linear(3, 1, bias=False)", "12 "])
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1215,9 +1246,11 @@ def test_parameters_are_named_by_the_way_to_them():
     assert names["scale"] is model.scale and model.parameters() == list(names.values())
     assert [name for name, _ in model.named_parameters("m.")] == ["m." + name for name in names]
     assert list(model.state_dict()) == [*list(names)[:4], "again", "mean", "layer.weight"]
-    assert list(MLP(1, [2, 1]).state_dict())[:3] == [f"layers.0.neurons.{name}" for name in ("0.w.0", "0.b", "1.w.0")]
+    names = [f"layers.0.neurons.{name}" for name in ("0.w.0", "0.b", "1.w.0", "1.b")]
+    assert list(MLP(1, [2, 1]).state_dict())[:4] == names
     net = Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1, bias=False))
-    assert list(net.state_dict()) == ["0.weight", "0.bias", "2.weight"] and len(net) == 3 and net[2].bias is None
+    assert list(net.state_dict()) == ["0.weight", "0.bias", "2.weight"]
+    assert len(net) == 3 and net[2].bias is None
 
 
 def test_zero_grad_forgets_the_gradients_of_values_and_tensors():
@@ -1244,7 +1277,7 @@ def test_state_dict_round_trip():
 
 
 def test_the_same_seed_gives_the_network_of_micrograd_and_the_layer_of_pytorch():
-    """Weights are uniform(-1, 1), neuron after neuron, biases 0; in a Linear both uniform within 1 / sqrt(nin)."""
+    """Weights uniform(-1, 1), neuron after neuron, biases 0; in a Linear both within 1 / sqrt(nin)."""
     random.seed(5)
     model, layer, rng = MLP(3, [4, 2, 1]), Linear(16, 2), random.Random(5)
     for neuron in [n for layer in model.layers for n in layer.neurons]:
@@ -1263,10 +1296,10 @@ def test_a_network_of_values_is_the_same_network_of_tensors(sizes, n, seed, act)
         linears.append(Linear(len(layer.neurons[0].w), len(layer.neurons)))
         linears[-1].weight.data = [[w.data for w in neuron.w] for neuron in layer.neurons]
         linears[-1].bias.data = [neuron.b.data for neuron in layer.neurons]
-    steps = [step for linear in linears for step in (linear, getattr(Tensor, act))][:-1]     # the last one is linear
+    steps = [step for linear in linears for step in (linear, getattr(Tensor, act))][:-1]
     xs = Tensor.uniform(-1, 1, n, sizes[0])
-    values, targets = [[Value(x) for x in row] for row in xs.data], nest([0.5] * n * sizes[-1], (n, sizes[-1]))
-    outs = [out if isinstance(out, list) else [out] for out in map(model, values)]
+    values, targets = [list(map(Value, row)) for row in xs.data], nest([0.5] * n * sizes[-1], (n, sizes[-1]))
+    outs = [[out] if sizes[-1] == 1 else out for out in map(model, values)]
     out = Sequential(*steps)(xs)
     (mse_loss(out, targets) ** 2).backward()
     (mse_loss(outs, targets) ** 2).backward()
@@ -1274,7 +1307,7 @@ def test_a_network_of_values_is_the_same_network_of_tensors(sizes, n, seed, act)
     def close(actual, expected):
         return flat(actual) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
-    assert close(out.data, [v.data for row in outs for v in row]) and (type(model(values[0])) is list) == (sizes[-1] > 1)
+    assert close(out.data, [v.data for row in outs for v in row])
     assert close(xs.grad, [v.grad for row in values for v in row])
     for layer, step in zip(model.layers, linears):
         assert close(step.weight.grad, [w.grad for neuron in layer.neurons for w in neuron.w])
@@ -1294,8 +1327,8 @@ def test_all_gradients_of_a_network_of_values_to_the_third_order():
     check(f, list(map(Value, numbers[:2 + 6 + 6 + 3])))
 
 
-@pytest.mark.parametrize("act, expected", [("relu", [11.5, 3.0]), ("linear", [11.5, 3.0]), (lambda v: v * 2, [23.0, 6.0]),
-                                           (Value.tanh, [math.tanh(11.5), math.tanh(3.0)])])
+@pytest.mark.parametrize("act, expected", [("relu", [11.5, 3.0]), ("linear", [11.5, 3.0]),
+                                           (lambda v: v * 2, [23.0, 6.0]), (Value.tanh, [math.tanh(11.5), math.tanh(3.0)])])
 def test_a_neuron_is_act_of_w_dot_x_plus_b_whatever_its_weights_are_now(act, expected):
     neuron = Neuron(2, act=act)
     neuron([1.0, 3.0])
@@ -1305,7 +1338,8 @@ def test_a_neuron_is_act_of_w_dot_x_plus_b_whatever_its_weights_are_now(act, exp
     out = neuron([1.0, 3.0])
     out.backward()
     assert out.data == expected[1] and neuron.w[1].grad == 3 * neuron.b.grad != 0
-    assert Neuron(2, nonlin=False)([1.0, 1.0])._op == "dot" and Neuron(1)(5.0)._op == Neuron(1)([5.0])._op == "relu"
+    assert Neuron(2, nonlin=False)([1.0, 1.0])._op == "dot"
+    assert Neuron(1)(5.0)._op == Neuron(1)([5.0])._op == "relu"
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1317,15 +1351,13 @@ def bce(x, t):
     return -t * math.log(p) - (1 - t) * math.log(1 - p)
 
 
-#         loss                              of one number                       targets            at (BIG, 1), (-BIG, 1)
-LOSSES = [(mse_loss,                         lambda p, t: (p - t) ** 2,          [0.75, -1.5, 2.0], [inf, inf]),
-          (hinge_loss,                       lambda s, t: max(0, 1 - t * s),     [1, -1],           [0, BIG]),
-          (binary_cross_entropy_with_logits, bce,                                [0, 1, 0.25],      [0, BIG])]
-
-
-@pytest.mark.parametrize("loss, closed_form, targets, at_big", LOSSES, ids=[row[0].__name__ for row in LOSSES])
+@pytest.mark.parametrize("loss, closed_form, targets, at_big", [
+    (mse_loss,                         lambda p, t: (p - t) ** 2,      [0.75, -1.5, 2.0], [inf, inf]),
+    (hinge_loss,                       lambda s, t: max(0, 1 - t * s), [1, -1],           [0, BIG]),
+    (binary_cross_entropy_with_logits, bce,                            [0, 1, 0.25],      [0, BIG]),
+], ids=lambda x: getattr(x, "__name__", "").replace("<lambda>", ""))
 @given(shape=SHAPES, seed=SEEDS)
-def test_loss_is_its_closed_form_on_tensors_and_lists_of_values(loss, closed_form, targets, at_big, shape, seed):
+def test_loss_is_its_closed_form_on_tensors_and_values(loss, closed_form, targets, at_big, shape, seed):
     n, t = math.prod(shape), random.Random(seed).choices(targets, k=24)
     x, t = draw_numbers(seed, [n], [REAL], float)[0], t[:n]
     expected, logits, labels = list(map(closed_form, x, t)), Tensor(nest(x, shape)), nest(t, shape)
@@ -1345,18 +1377,15 @@ def test_loss_is_its_closed_form_on_tensors_and_lists_of_values(loss, closed_for
 def test_cross_entropy_is_minus_log_of_the_softmax_at_the_target(n, classes, seed, single):
     x, = draw_numbers(seed, [n * classes], [REAL], float)
     rows, targets = nest(x, (n, classes)), random.Random(seed).choices(range(classes), k=n)
-    if single:
-        rows, targets = rows[:1], targets[:1]
-    expected = [math.log(sum(map(math.exp, row))) - row[t] for row, t in zip(rows, targets)]
+    n = 1 if single else n
+    expected = [math.log(sum(map(math.exp, row))) - row[t] for row, t in zip(rows[:n], targets)]
     shape, target = ((classes,), targets[0]) if single else ((n, classes), targets)
-    x = x[:math.prod(shape)]
-    tensor, values = Tensor(nest(x, shape)), nest(list(map(Value, x)), shape)
-    for logits in tensor, values:
-        for reduction, numbers in ("none", expected), ("sum", [sum(expected)]), ("mean", [sum(expected) / len(rows)]):
-            losses = cross_entropy(logits, target, reduction=reduction)
-            numbers_given = flat(losses.data) if logits is tensor else [v.data for v in flat(losses)]
-            assert numbers_given == pytest.approx(numbers)
-        assert item(cross_entropy(logits, target if single else Array(target))) == pytest.approx(sum(expected) / len(rows))
+    tensor, values = Tensor(nest(x[:n * classes], shape)), nest(list(map(Value, x[:n * classes])), shape)
+    for reduction, numbers in ("none", expected), ("sum", [sum(expected)]), ("mean", [sum(expected) / n]):
+        assert flat(cross_entropy(tensor, target, reduction).data) == pytest.approx(numbers)
+        losses = cross_entropy(values, target if single else Array(target), reduction=reduction)
+        assert [v.data for v in flat(losses)] == pytest.approx(numbers)
+    assert item(cross_entropy(tensor, target)) == pytest.approx(sum(expected) / n)
     check(lambda x: cross_entropy(x, target), [tensor])
     check(lambda *xs: cross_entropy(nest(xs, shape), target), flat(values), orders=2)
 
@@ -1390,10 +1419,10 @@ def adamw(p, gradient, steps, weight_decay=0.01, **options):
 
 
 OPTIMIZERS = pytest.mark.parametrize("optimizer, by_hand, options", [
-    (SGD, sgd, dict(lr=0.1)), (SGD, sgd, dict(lr=0.05, momentum=0.9)), (SGD, sgd, dict(lr=0.1, weight_decay=0.3)),
-    (SGD, sgd, dict(lr=0.05, momentum=0.9, nesterov=True)),
+    (SGD, sgd, dict(lr=0.1)), (SGD, sgd, dict(lr=0.1, weight_decay=0.3)),
+    (SGD, sgd, dict(lr=0.05, momentum=0.9)), (SGD, sgd, dict(lr=0.05, momentum=0.9, nesterov=True)),
     (SGD, sgd, dict(lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2)),
-    (Adam, adam, dict()), (Adam, adam, dict(lr=0.1)), (Adam, adam, dict(lr=0.1, betas=(0.5, 0.7))),
+    (Adam, adam, dict()), (Adam, adam, dict(lr=0.1, betas=(0.0, 0.9))), (Adam, adam, dict(lr=0.1, betas=(0.5, 0.7))),
     (Adam, adam, dict(lr=0.1, eps=0.5)), (Adam, adam, dict(lr=0.1, weight_decay=0.3)),
     (AdamW, adamw, dict()), (AdamW, adamw, dict(lr=0.1, weight_decay=0.3)),
     (AdamW, adamw, dict(lr=0.1, weight_decay=0, betas=(0.8, 0.9), eps=1e-3)),
@@ -1451,7 +1480,8 @@ def test_clip_grad_norm_scales_all_gradients_together(max_norm):
     v.grad, t.grad = 3.0, [[-4.0, 12.0]]
     assert clip_grad_norm(iter([v, t, unused]), max_norm) == 13
     scale = min(1, max_norm / (13 + 1e-6))      # 1e-6 as PyTorch has it
-    assert [v.grad, *t.grad[0]] == pytest.approx([3 * scale, -4 * scale, 12 * scale], rel=1e-15) and unused.grad is None
+    assert [v.grad, *t.grad[0]] == pytest.approx([3 * scale, -4 * scale, 12 * scale], rel=1e-15)
+    assert unused.grad is None
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1491,9 +1521,10 @@ def test_the_demo_trains_to_the_losses_that_micrograd_prints():
         for p in model.parameters():
             p.data -= (1.0 - 0.9 * k / 100) * p.grad
         printed.append(total_loss.data)
-    assert printed == pytest.approx([1.1239429130306906, 2.4634834787284845, 1.8785172050109307, 0.7705441558286936,
-                                     0.6600881877386151, 0.6175015460421922, 0.5727639627322437, 0.5590228717845619,
-                                     0.5544711630409555, 0.5374268818916573], abs=1e-9)
+    assert printed == pytest.approx([
+        1.1239429130306906, 2.4634834787284845, 1.8785172050109307, 0.7705441558286936, 0.6600881877386151,
+        0.6175015460421922, 0.5727639627322437, 0.5590228717845619, 0.5544711630409555, 0.5374268818916573],
+        abs=1e-9)
 
 
 def test_the_lectures_draw_a_neuron_and_train_a_network():
@@ -1512,15 +1543,16 @@ def test_the_lectures_draw_a_neuron_and_train_a_network():
         build(root)
         return nodes, edges
 
-    x1, x2, w1, w2 = Value(2.0, label="x1"), Value(0.0, label="x2"), Value(-3.0, label="w1"), Value(1.0, label="w2")
+    x1, x2, w1, w2 = Value(2.0, label="x1"), Value(0.0, label="x2"), Value(-3.0), Value(1.0)
     n = x1 * w1 + x2 * w2 + Value(6.8813735870195432, label="b")
     n.label = "n"
     o = n.tanh()
     o.backward()
     assert [round(v.grad, 4) for v in (x1, w1, x2, w2, n, o)] == [-1.5, 1.0, 0.5, 0.0, 0.5, 1.0]
     nodes, edges = trace(o)
-    assert (len(nodes), len(edges), sorted(v._op for v in nodes if v._op)) == (10, 9, ["*", "*", "+", "+", "tanh"])
-    assert {v.label for v in nodes} == {"", "x1", "x2", "w1", "w2", "b", "n"}
+    assert (len(nodes), len(edges)) == (10, 9)
+    assert sorted(v._op for v in nodes) == [""] * 5 + ["*", "*", "+", "+", "tanh"]
+    assert {v.label for v in nodes} == {"", "x1", "x2", "b", "n"}
     e = (2 * n).exp()
     assert ((e - 1) / (e + 1)).data == pytest.approx(o.data) == pytest.approx(0.7071, abs=1e-4)
 
@@ -1544,41 +1576,46 @@ def test_the_lectures_draw_a_neuron_and_train_a_network():
 # ----------------------------------------------------------------------------------------------------
 # Mistakes of others, one test each; `x` is Value(4.0), then Tensor(4.0)
 #
-# Above: repeated backward passes and shared subgraphs, the hash seed, depth, cycles, copies that reach into the
-# original, the gradient of an exponent, large numbers and nan, pickles of models. Below: inputs of wrong length.
+# Above: repeated backward passes and shared subgraphs, the hash seed, depth, cycles, copies that reach into
+# the original, the gradient of an exponent, large numbers and nan, pickles of models. Below: inputs of wrong
+# length.
 # ----------------------------------------------------------------------------------------------------
 
 MISTAKES = {
     "x * x and x + x counted once": ("slope(x * x), slope(x + x), slope(x - x)", (8, 2, 0)),
-    "a node pays before all its users have paid": ("b = x + x; c = b + b; d = b * c + x; slope(d)", 8 * 4 * 2 + 1),
+    "a node pays before all its users have paid": ("b = x + x; c = b + b; slope(b * c + x)", 8 * 4 * 2 + 1),
     "3 * v adds": ("(3 * x).data, (3 + x).data", (12, 7)),
     "5 - v gives v - 5": ("(5 - x).data, (x - 5).data, slope(5 - x)", (1, -1, -1)),
     "1 / v missing": ("(1 / x).data, (2 ** x).data, slope(1 / x)", (0.25, 16, -1 / 16)),
-    "d x**1 / dx at 0, 0.0**0, x**2 at 0": ("z = 0 * x; [grad(z ** n, z)[0].data for n in (0, 0.0, 1, 1.0, 2)]", [0, 0, 1, 1, 0]),
+    "x**1, 0.0**0 and x**2 at 0": (
+        "z = 0 * x; [grad(z ** n, z)[0].data for n in (0, 0.0, 1, 1.0, 2)]", [0, 0, 1, 1, 0]),
     "a negative base to a fraction is complex": ("raises(ValueError, lambda: (-x) ** 0.5)", True),
     "broadcasting undone for rank only": (
         "x = Tensor([[1.0], [2.0]]); y = Tensor([[1.0, 2.0, 3.0]]); (x * y).backward(); x.grad, y.grad",
         ([[6.0], [6.0]], [[3.0, 3.0, 3.0]])),
     "batched matmul right for cubes only": (
-        "x, y = Tensor.ones(5, 1, 2, 3), Tensor.ones(4, 3, 6); z = x @ y; z.backward(); z.shape, x.grad[4], y.grad[3]",
-        ((5, 4, 2, 6), [[[24.0] * 3] * 2], [[10.0] * 6] * 3)),
+        "x, y = Tensor.ones(5, 1, 2, 3), Tensor.ones(4, 3, 6); (x @ y).backward(); x.grad[4], y.grad[3]",
+        ([[[24.0] * 3] * 2], [[10.0] * 6] * 3)),
     "repeated indices counted once": (
-        "x = Tensor([[1.0], [2.0]]); (x[[0, 0, 1, 0]] * [[1.0], [10.0], [100.0], [1000.0]]).backward(); x.grad",
-        [[1011.0], [100.0]]),
-    "sum ignores what comes from above": ("x = Tensor([[1.0, 2.0]] * 2); (x.sum(0) * [1.0, 10.0]).backward(); x.grad", [[1.0, 10.0]] * 2),
-    "mean has the gradient of sum": ("x = Tensor([[1.0, 2.0]] * 2); (x.mean(0) * [1.0, 10.0]).backward(); x.grad", [[0.5, 5.0]] * 2),
+        "x = Tensor([1.0, 2.0]); (x[[0, 0, 1, 0]] * [1.0, 10.0, 100.0, 1000.0]).backward(); x.grad", [1011.0, 100.0]),
+    "sum ignores what comes from above": (
+        "x = Tensor([[1.0, 2.0]] * 2); (x.sum(0) * [1.0, 10.0]).backward(); x.grad", [[1.0, 10.0]] * 2),
+    "mean has the gradient of sum": (
+        "x = Tensor([[1.0, 2.0]] * 2); (x.mean(0) * [1.0, 10.0]).backward(); x.grad", [[0.5, 5.0]] * 2),
     "step changes nothing": ("x.grad = 2.0; SGD([x], lr=0.25).step(); x.data", 3.5),
     "Adam without bias correction": ("x.grad = 123.0; Adam([x], lr=0.25).step(); round(x.data, 9)", 3.75),
     "eps ignored": ("x.grad = 1.0; Adam([x], lr=1.0, eps=1e6).step(); round(x.data, 4)", 4.0),
     "all neurons are equal": ("len({w.data for w in MLP(2, [3, 3]).parameters()})", 2 * 3 + 3 * 3 + 1),
     "an array on the left makes an array of objects": (
-        "x = Tensor([1.0, 2.0]); a = Array([4.0, 8.0]); [y.data for y in (a + x, a - x, a * x, a / x, a ** x, a @ x, a < x)]",
-        [[5, 10], [3, 6], [4, 16], [4, 4], [4, 64], 20, [0, 0]]),
-    "nested grad gives 0": ("y, = grad(x ** 3, x, create_graph=True); z, = grad(y, x, create_graph=True); slope(z)", 6),
+        "x = Tensor([1.0, 2.0]); a = Array([4.0, 8.0]); [y.data for y in (a + x, a - x, a / x, a ** x, a @ x, a < x)]",
+        [[5, 10], [3, 6], [4, 4], [4, 64], 20, [0, 0]]),
+    "nested grad gives 0": (
+        "y, = grad(x ** 3, x, create_graph=True); z, = grad(y, x, create_graph=True); slope(z)", 6),
     "hessian of the cross entropy is 0": (
-        "x = Tensor([0.0, 0.0]); y, = grad(cross_entropy(x, 1), x, create_graph=True); [grad(y[i], x)[0].data for i in (0, 1)]",
-        [[0.25, -0.25], [-0.25, 0.25]]),
-    "maximum at a tie undocumented": ("slope(x.maximum(4)), slope(x.maximum(x)), 'half' in x.maximum.__doc__", (0.5, 1, True)),
+        "x = Tensor([0.0, 0.0]); y, = grad(cross_entropy(x, 1), x, create_graph=True); grad(y[0], x)[0].data",
+        [0.25, -0.25]),
+    "maximum at a tie undocumented": (
+        "slope(x.maximum(4)), slope(x.maximum(x)), 'half' in x.maximum.__doc__", (0.5, 1, True)),
     "norm at 0 undocumented": ("z = 0 * x; raises(ZeroDivisionError, (z * z).sqrt().backward)", True),
 }
 
@@ -1600,68 +1637,68 @@ def run(code, names):
 @pytest.mark.parametrize("code, expected", MISTAKES.values(), ids=MISTAKES.keys())
 def test_mistake_of_others(code, expected, cls):
     x = cls(4.0)
-    assert run(code, {**globals(), **vars(micrograd), "x": x, "slope": lambda y: item(grad(y, x)[0])}) == expected
+    names = {**globals(), **vars(micrograd), "x": x, "slope": lambda y: item(grad(y, x)[0])}
+    assert run(code, names) == expected
 
 
 # ----------------------------------------------------------------------------------------------------
-# Wrong use: the type of the error, what its message must name, and nothing has changed
+# Wrong use: the type of the error, what its message must name, and that nothing has changed
 #
-# In the middle of training, with v = Value(2.0), t = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), model = MLP(2, [3, 1]),
-# net = Sequential(Linear(2, 3), Tensor.tanh, Linear(3, 1)), sgd for net, adam for net and v. Columns are two spaces apart.
+# All of it happens in the middle of training. Columns are two spaces apart.
 # ----------------------------------------------------------------------------------------------------
 
-WRONG = r"""
+def in_the_middle_of_training():
+    random.seed(1)
+    v, t = Value(2.0), Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    model, net = MLP(2, [3, 1]), Sequential(Linear(2, 3), Tensor.tanh, Linear(3, 1))
+    sgd, adam = SGD(net.parameters(), 0.1, momentum=0.9), Adam(net.parameters() + [v])
+    for _ in range(2):
+        (v * v + model([v, 1.0])).backward()
+        (t.sum() + net(t[:, :2]).sum()).backward()
+        sgd.step()
+        adam.step()
+    return dict(vars(micrograd), v=v, t=t, model=model, net=net, sgd=sgd, adam=adam, nan=nan)
+
+
+WRONG = [re.split(r"  +", line) for line in r"""
 TypeError  Value('3')  Value  '3'
 TypeError  Value(None)  Value  None
-TypeError  Value([1.0])  Value  [1.0]
-TypeError  Value(v)  Value
 TypeError  v + '3'  +
 TypeError  [1.0] - v  -
-TypeError  v ** None  **
 TypeError  v < '3'  <
-TypeError  v @ v  @
 TypeError  v + t  +  Value  Tensor
-TypeError  t * v  *  Value  Tensor
+TypeError  v - Tensor(1.0)  -  Value  Tensor
+TypeError  t ** v  **  Value  Tensor
 TypeError  v @ t  matmul  Value
-TypeError  t < v  <  Value
 TypeError  v.maximum(t)  maximum
 TypeError  t.minimum('a')  minimum
 ZeroDivisionError  Value(2.0) / 0  2.0 / 0
 ZeroDivisionError  1 / Value(0.0)  1 / 0.0
-ZeroDivisionError  Value(0.0) ** -1  0.0 ** -1
 OverflowError  Value(2.0) ** 1e4  2.0 ** 10000.0
 OverflowError  Value(1000.0).exp()  exp(1000.0)
 ValueError  Value(-8.0) ** 0.5  (-8.0) ** 0.5  negative
 ValueError  (-8) ** Value(0.5)  (-8) ** 0.5  negative
 ValueError  Value(0.0).log()  log(0.0)
-ValueError  Value(-1.0).sqrt()  sqrt(-1.0)
 ValueError  v.clip()  clip  low  high
-TypeError  v.clip('a')  clip
 TypeError  t.clip(0, v)  clip
 TypeError  v.leaky_relu(t)  leaky_relu
 TypeError  v.backward('1')  backward  '1'
 ValueError  dot([v], [1.0, 2.0])  dot  1 weights  2 inputs
 TypeError  dot([v], ['a'])  dot
-TypeError  dot([v], [1.0], None)  dot
 ValueError  Tensor([[1.0, 2.0], [3.0]])  ragged  [1]  (1,)  (2,)
 ValueError  Tensor([[1.0], 2.0])  ragged  [1]
 TypeError  Tensor([[1.0, 'a']])  'a'  [0][1]
-TypeError  Tensor(None)  None
 TypeError  Tensor([v])  Value  [0]
 TypeError  Tensor([t, t])  stack
 ValueError  x = [1.0]; x.append(x); Tensor(x)  deep
 ValueError  t + [1.0, 2.0]  +  (2, 3)  (2,)
-ValueError  [[1.0], [2.0, 3.0]] + t  +  ragged
-TypeError  t - 'a'  -
 ValueError  t > [1.0, 2.0]  >  (2,)
-ValueError  t.maximum([1.0, 2.0])  maximum  (2, 3)  (2,)
 ValueError  where([1, 0], t, 0)  where  (2,)  (2, 3)
 TypeError  where(t > 2, t, 'a')  where
-TypeError  where(t > 2, v, 0)  where  Value
 ZeroDivisionError  t / [1.0, 0.0, 2.0]  2.0 / 0.0  [0, 1]
 ValueError  (t - 5).log()  log(-4.0)  [0, 0]
-OverflowError  (t * 1000).exp()  exp(1000.0)  [0, 0]
 ValueError  (t - 2) ** 0.5  (-1.0) ** 0.5  [0, 0]
+ValueError  where(t > 2, [[1.0], [2.0, 3.0]], t)  where  ragged
 ValueError  t @ t  matmul  (2, 3) @ (2, 3)  3 and 2
 ValueError  t @ 3  matmul
 ValueError  [1.0] @ t  matmul  (1,) @ (2, 3)
@@ -1674,19 +1711,22 @@ ValueError  t.max((0, -2))  max  twice
 ValueError  t[0:1].var(0)  var  1 element
 ValueError  Tensor([]).mean()  mean  0 element
 ValueError  Tensor([]).min()  min
+ValueError  Tensor([]).argmax()  argmax
 IndexError  t.argmax(2)  argmax  dim 2
-IndexError  t.softmax(2)  softmax  dim 2
 TypeError  t.log_softmax(None)  log_softmax  None
 ValueError  t.reshape(4, 2)  reshape  (2, 3)  6  (4, 2)
 ValueError  t.reshape(-1, 4)  reshape  6
 ValueError  t.reshape(-1, -1)  reshape  -1
+ValueError  Tensor([]).reshape(-1, 0)  reshape  0
 ValueError  t.reshape(-2, -3)  reshape  -2
 TypeError  t.reshape(2.0, 3)  reshape  2.0
 ValueError  t.permute(0)  permute  1 dim  2 dim
 ValueError  t.permute(0, 0)  permute  twice
 IndexError  t.transpose(0, 2)  transpose  dim 2
+ValueError  t[0].mT  mT  (3,)
+ValueError  Tensor.zeros(2, 0).T  (0, 2)
+ValueError  Tensor.zeros(0, 3)  zeros  (0, 3)
 IndexError  t.unsqueeze(4)  unsqueeze  4
-IndexError  t.squeeze(2)  squeeze  2
 ValueError  t.flatten(1, 0)  flatten  1  0
 ValueError  t.broadcast_to(3, 3)  broadcast_to  (2, 3)  (3, 3)
 ValueError  Tensor([[1.0]]).broadcast_to(1)  broadcast_to  (1, 1)
@@ -1697,7 +1737,6 @@ IndexError  t[..., 0, ...]  ...
 TypeError  t[1.0]  1.0
 TypeError  t[t > 2]  where
 TypeError  t[[True, False]]  where
-IndexError  t[[0, 2]]  2  dimension 0
 IndexError  t[[0, 1], [0]]  (2,)  (1,)
 IndexError  t[[0, 1], :, [0, 1]]  index
 ValueError|IndexError  t[[[0, 1], [1]]]  ragged
@@ -1713,10 +1752,10 @@ TypeError  Tensor.full((2,), [1, 2])  full
 ValueError  Tensor.arange(0, 3, 0)  arange  step
 ValueError  cat([])  cat  no tensors
 ValueError  cat([t, [[1.0]]])  cat  (2, 3)  (1, 1)
+ValueError  cat([t, [[1.0], [2.0, 3.0]]])  cat  ragged
 IndexError  cat([t, t], 2)  cat  2
 TypeError  cat([t, v])  cat  Value
 TypeError  cat(t)  cat
-ValueError  stack([])  stack  no tensors
 ValueError  stack([t, t[0]])  stack  (2, 3)  (3,)
 ValueError  linear(t, t.T)  linear  (2, 3)
 ValueError  linear(t, t, [1.0])  linear  (1,)
@@ -1730,29 +1769,26 @@ TypeError  grad(v, [1.0])  grad  input 0
 ZeroDivisionError  x = Value(0.0); y = x.sqrt() + v * v; y.backward()  sqrt  0.0
 ZeroDivisionError  x = Tensor([4.0, 0.0]); y = (x.sqrt() * 2 + x).sum() + t.sum(); y.backward()  sqrt
 ValueError|TypeError  gradcheck(lambda: v)  gradcheck
-TypeError  gradcheck(lambda x: 3.0, v)  grad  float
+TypeError  gradcheck(lambda x: 3.0, v)  gradcheck  3.0
 ValueError  elementwise('not a name', abs, abs)  not a name
 ValueError  elementwise('sum', abs, abs)  sum
 ValueError  MLP(2, [])  MLP
 ValueError  MLP(0, [1])  0
-TypeError  MLP(2, 3)  MLP
 ValueError  MLP(2, [1], act='rellu')  rellu  relu  tanh
-ValueError  Neuron(2, act=3)  3
 ValueError  Layer(2, -1)  Layer  -1
 ValueError  Linear(1, 1.5)  Linear  1.5
 ValueError  model([1.0])  1  2
 ValueError  model([1.0, 2.0, 3.0])  3  2
 TypeError  model(['a', 'b'])  'a'
 TypeError  model(t)  Tensor  tolist
-TypeError  model(None)  None
 ValueError  net(t)  linear  (2, 3)  2
 TypeError  net([v, v])  Value
 TypeError  Sequential(net, 3)  Sequential  step 1  3
 NotImplementedError  Module()(1.0)  Module
 ValueError  net.load_state_dict({})  missing  0.weight
 ValueError  net.load_state_dict(dict(net.state_dict(), extra=1.0))  unexpected  extra
-ValueError  state = net.state_dict(); state['2.bias'] = [1.0, 2.0]; net.load_state_dict(state)  2.bias  (2,)  (1,)
-TypeError  state = net.state_dict(); state['2.bias'] = ['a']; net.load_state_dict(state)  2.bias  'a'
+ValueError  s = net.state_dict(); s['2.bias'] = [1.0, 2.0]; net.load_state_dict(s)  2.bias  (2,)  (1,)
+TypeError  s = net.state_dict(); s['2.bias'] = ['a']; net.load_state_dict(s)  2.bias  'a'
 TypeError  net.load_state_dict([1.0])  load_state_dict
 ValueError  mse_loss(t, [1.0, 2.0])  mse_loss  (2, 3)  (2,)
 ValueError  mse_loss([v, v], [1.0])  mse_loss  (2,)  (1,)
@@ -1763,64 +1799,43 @@ ValueError  cross_entropy(t, [0])  cross_entropy  (2, 3)  1
 ValueError  cross_entropy(t, [0, 3])  cross_entropy  target 1  3
 ValueError  cross_entropy(t, [0, -1])  target 1  -1
 ValueError|TypeError  cross_entropy(t, [0, 1.0])  target 1  1.0
-ValueError|TypeError  cross_entropy(t, 1)  cross_entropy
 ValueError  cross_entropy(Tensor(1.0), 0)  cross_entropy  ()
 ValueError  cross_entropy([[v, v], [v]], [0, 0])  cross_entropy
 ValueError  SGD([], 0.1)  SGD  no parameters
 ValueError  SGD([v, v], 0.1)  SGD  twice
-TypeError  SGD(v, 0.1)  SGD  list
 TypeError  SGD(model, 0.1)  SGD  parameters()
 TypeError  Adam([1.0])  Adam  parameter 0  1.0
 ValueError  SGD([v], -0.1)  lr  -0.1
-ValueError|TypeError  SGD([v], '0.1')  lr  '0.1'
 ValueError  Adam([v], lr=nan)  lr  nan
 ValueError  sgd.lr = -1  lr  -1
 ValueError  SGD([v], 0.1, momentum=-1)  momentum
 ValueError  SGD([v], 0.1, nesterov=True)  nesterov  momentum
 ValueError  Adam([v], betas=(0.9, 1.0))  betas  1.0
-ValueError  Adam([v], betas=(-0.1, 0.5))  betas
-ValueError|TypeError  Adam([v], betas=0.9)  betas
 ValueError  Adam([v], eps=-1)  eps
 ValueError  AdamW([v], weight_decay=-1)  weight_decay
 ValueError  net[2].bias.grad = [1.0, 2.0]; sgd.step()  step  parameter 3  (1,)  (2,)
-ValueError  v.grad = [1.0]; adam.step()  step  parameter 4
 TypeError  v.grad = 'a'; adam.step()  step  parameter 4
 ValueError  sgd.load_state_dict({})  lr  missing
 ValueError  sgd.load_state_dict({'lr': -1.0})  lr  -1
 ValueError  sgd.load_state_dict({'lr': 0.5, '9.momentum_buffer': [1.0]})  9.momentum_buffer
-ValueError  state = adam.state_dict(); state['0.exp_avg'] = [1.0]; adam.load_state_dict(state)  0.exp_avg  (1,)  (3, 2)
-ValueError  state = adam.state_dict(); state['4.step'] = -1; adam.load_state_dict(state)  4.step  -1
-ValueError  state = adam.state_dict(); del state['4.exp_avg']; adam.load_state_dict(state)  4.exp_avg  missing
+ValueError  s = adam.state_dict(); s['0.exp_avg'] = [1.0]; adam.load_state_dict(s)  0.exp_avg  (1,)  (3, 2)
+ValueError  s = adam.state_dict(); s['4.step'] = 0; adam.load_state_dict(s)  4.step  0
+ValueError  s = adam.state_dict(); del s['4.exp_avg']; adam.load_state_dict(s)  4.exp_avg  missing
 ValueError  clip_grad_norm([v], -1.0)  clip_grad_norm  -1.0
-ValueError|TypeError  clip_grad_norm([v], 'a')  max_norm  'a'
 TypeError  clip_grad_norm(net, 1.0)  clip_grad_norm  parameters()
-TypeError  save('x', {'bad': 'text'})  bad  text
 TypeError  draw_dot(3.0)  draw_dot  3.0
 ValueError  draw_dot(v, 'RL')  rankdir  RL
-"""
-WRONG = [re.split(r"  +", line) for line in WRONG.strip().split("\n")]
-
-
-def in_the_middle_of_training():
-    random.seed(1)
-    v, t = Value(2.0), Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    model, net = MLP(2, [3, 1]), Sequential(Linear(2, 3), Tensor.tanh, Linear(3, 1))
-    sgd, adam = SGD(net.parameters(), 0.1, momentum=0.9), Adam(net.parameters() + [v])
-    for _ in range(2):
-        (v * v + model([v, 1.0])).backward()
-        (t.sum() + net(t[:, :2]).sum()).backward()
-        sgd.step()
-        adam.step()
-    return {**vars(micrograd), "v": v, "t": t, "model": model, "net": net, "sgd": sgd, "adam": adam, "nan": nan}
+""".strip().split("\n")]
 
 
 def everything_in(names):
     """All numbers that a wrong use could have changed."""
-    for thing in [names[name] for name in ("v", "t", "model", "net", "sgd", "adam", "x", "y") if name in names]:
+    for name in "v", "t", "model", "net", "sgd", "adam", "x", "y":
+        thing = names.get(name)
         if isinstance(thing, (Value, Tensor)):
             yield thing.data, thing.grad
         elif hasattr(thing, "state_dict"):
-            yield thing.state_dict(), [(p.data, p.grad) for p in getattr(thing, "params", 0) or thing.parameters()]
+            yield thing.state_dict(), [p.grad for p in getattr(thing, "params", 0) or thing.parameters()]
 
 
 @pytest.mark.parametrize("error, code, words", [(error, code, words) for error, code, *words in WRONG],
@@ -1833,24 +1848,12 @@ def test_wrong_use_is_named_and_changes_nothing(error, code, words):
         exec(compile(ast.Module([last], []), code, "exec"), names)
     assert caught.type.__name__ in error.split("|"), f"{caught.value!r} should be {error}"
     assert all(word in str(caught.value) for word in words), f"{caught.value} should name {words}"
-    assert repr(list(everything_in(names))) == before
-    assert len(WRONG) >= 100
+    assert repr(list(everything_in(names))) == before and len(WRONG) >= 100
 
 
 # ----------------------------------------------------------------------------------------------------
 # Saving: safetensors, https://github.com/huggingface/safetensors
 # ----------------------------------------------------------------------------------------------------
-
-NAMES = st.text("a0._ \"\\{}[],:\n\0é\u20ac\U0001f600", max_size=9)
-
-
-@st.composite
-def arrays(draw, numbers):
-    """Nested lists of one shape; a size of 0 only last, where nested lists still tell it."""
-    shape = draw(st.lists(st.integers(1, 4), max_size=2)) + draw(st.lists(st.integers(0, 4), max_size=1))
-    n = math.prod(shape)
-    return nest(draw(st.lists(numbers, min_size=n, max_size=n)), tuple(shape))
-
 
 def written(state, **options):
     """The bytes that save writes."""
@@ -1884,18 +1887,30 @@ def entry(dtype="F64", shape=(), offsets=(0, 8)):
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
 
 
-@given(st.dictionaries(NAMES, arrays(st.floats())), st.dictionaries(NAMES, NAMES), arrays(st.floats(width=32)))
+@st.composite
+def arrays(draw, numbers):
+    """Nested lists of one shape; a size of 0 only last, where nested lists still tell it."""
+    shape = draw(st.lists(st.integers(1, 4), max_size=2)) + draw(st.lists(st.integers(0, 4), max_size=1))
+    n = math.prod(shape)
+    return nest(draw(st.lists(numbers, min_size=n, max_size=n)), tuple(shape))
+
+
+TEXTS = st.text("a0._ \"\\{}[],:\n\0é\u20ac\U0001f600", max_size=9)
+
+
+@given(st.dictionaries(TEXTS, arrays(st.floats())), st.dictionaries(TEXTS, TEXTS), arrays(st.floats(width=32)))
 def test_what_was_saved_is_loaded_bit_for_bit_and_in_order(state, metadata, single):
-    content = written(state, metadata=metadata)
+    content = written(state, metadata=metadata)     # repr, since nan is not equal to nan, but -0.0 is to 0.0
     assert repr(read(content)) == repr(state) and written(read(content), metadata=metadata) == content
-    assert repr(read(written({"x": single}, dtype="F32"))["x"]) == repr(single)     # repr: nan is nan, 0.0 not -0.0
+    assert repr(read(written({"x": single}, dtype="F32"))["x"]) == repr(single)
 
 
 def test_the_layout_of_a_file_and_what_can_be_saved():
     header = b'{"__metadata__":{"a":"b"},"w":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}'
     expected = struct.pack("<Q", 88) + header.ljust(88) + struct.pack("<2f", 1, -2.5)
     assert written({"w": [[1.0], [-2.5]]}, metadata={"a": "b"}, dtype="F32") == expected
-    assert written({}) == struct.pack("<Q", 8) + b"{}      " and b'"shape":[2,0]' in written({"x": Tensor.zeros(2, 0)})
+    assert written({}) == struct.pack("<Q", 8) + b"{}      "
+    assert b'"shape":[2,0]' in written({"x": Tensor.zeros(2, 0)})
     state = {"t": Tensor([1, 2]), "v": Value(3), "i": 4, "q": Fraction(1, 2), "b": True, "l": ((5, 6),)}
     loaded = read(written(state))
     assert loaded == {"t": [1.0, 2.0], "v": 3.0, "i": 4.0, "q": 0.5, "b": 1.0, "l": [[5.0, 6.0]]}
@@ -1903,9 +1918,6 @@ def test_the_layout_of_a_file_and_what_can_be_saved():
 
 
 def test_a_checkpoint_of_model_and_optimizer_goes_on_bit_for_bit(tmp_path):
-    net = Sequential(Linear(2, 2), Tensor.tanh, Linear(2, 1))
-    adam = Adam(net.parameters(), lr=0.1)
-
     def train(net, adam):
         for _ in range(3):
             adam.zero_grad()
@@ -1914,86 +1926,80 @@ def test_a_checkpoint_of_model_and_optimizer_goes_on_bit_for_bit(tmp_path):
             adam.lr *= 0.5
         return net.state_dict(), adam.state_dict()
 
+    net, twin = (Sequential(Linear(2, 2), Tensor.tanh, Linear(2, 1)) for _ in range(2))
+    adam, twin_adam = Adam(net.parameters(), lr=0.1), Adam(twin.parameters())
     train(net, adam)
     save(tmp_path / "x", {**net.state_dict("net."), **adam.state_dict("adam.")})
-    twin = Sequential(Linear(2, 2), Tensor.tanh, Linear(2, 1))
-    twin_adam, state = Adam(twin.parameters()), load(tmp_path / "x")
-    twin.load_state_dict(state, "net.")
-    twin_adam.load_state_dict(state, "adam.")
+    twin.load_state_dict(load(tmp_path / "x"), "net.")
+    twin_adam.load_state_dict(load(tmp_path / "x"), "adam.")
     assert train(twin, twin_adam) == train(net, adam)
 
 
-@pytest.mark.parametrize("dtype, letter, numbers", [
+SIGNED = [(f"I{8 * n}", letter, [-2 ** (8 * n - 1), 2 ** (8 * n - 1) - 1]) for n, letter in zip((1, 2, 4, 8), "bhiq")]
+UNSIGNED = [(f"U{8 * n}", letter, [0, 2 ** (8 * n) - 1]) for n, letter in zip((1, 2, 4, 8), "BHIQ")]
+
+
+@pytest.mark.parametrize("dtype, letter, numbers", SIGNED + UNSIGNED + [
     ("F64", "d", [1 / 3, -0.0, 5e-324, inf]), ("F32", "f", [0.5, -0.0, 2.0 ** -149, -inf]),
     ("F16", "e", [0.5, -65504.0, 2.0 ** -24, inf]), ("BOOL", "?", [True, False]),
-    *((f"{kind}{8 * size}", letter.upper() if kind == "U" else letter, [low, high])
-      for size, letter in ((1, "b"), (2, "h"), (4, "i"), (8, "q"))
-      for kind, low, high in (("I", -2 ** (8 * size - 1), 2 ** (8 * size - 1) - 1), ("U", 0, 2 ** (8 * size) - 1)))])
+    ("BF16", "f", [1.0, -2.5, 3.0 * 2.0 ** 100, 2.0 ** -133, -0.0, inf, nan])])
 def test_all_dtypes_are_read(dtype, letter, numbers):
-    data, n = struct.pack(f"<{len(numbers)}{letter}", *numbers), len(numbers)
-    first = data[:len(data) // n]
-    content = file_of({"s": entry(dtype, [], [len(data), len(data + first)]), "m": entry(dtype, [n, 1], [0, len(data)])},
-                      data + first)
-    assert repr(read(content)) == repr({"m": [[x] for x in numbers], "s": numbers[0]}), "in the order of the data"
+    parts = [struct.pack("<" + letter, x)[2 if dtype == "BF16" else 0:] for x in numbers]    # the upper half
+    size, n = sum(map(len, parts)), len(numbers)
+    header = {"s": entry(dtype, [], [size, size + size // n]), "m": entry(dtype, [n, 1], [0, size])}
+    loaded = read(file_of(header, b"".join(parts) + parts[0]))
+    assert repr(loaded) == repr({"m": [[x] for x in numbers], "s": numbers[0]}), "in the order of the data"
 
 
-def test_bf16_is_the_upper_half_of_f32_and_empty_tensors_are_legal():
-    numbers = [1.0, -2.5, 3.0 * 2.0 ** 100, 2.0 ** -133, -0.0, inf, nan]
-    data = b"".join(struct.pack("<f", x)[2:] for x in numbers)
-    assert repr(read(file_of({"x": entry("BF16", [7, 1], [0, 14])}, data))["x"]) == repr([[x] for x in numbers])
-    for shape, nested in ([0], []), ([0, 3], []), ([3, 0], [[], [], []]), ([2, 0, 2 ** 40], [[], []]), ([0, 2 ** 60], []):
-        header = {"a": entry(shape=shape, offsets=[0, 0]), "b": entry(), "c": entry(shape=shape, offsets=[8, 8])}
-        assert read(file_of(header, bytes(8))) == {"a": nested, "b": 0.0, "c": nested}
+@pytest.mark.parametrize("shape, nested", [([0], []), ([0, 3], []), ([3, 0], [[], [], []]), ([0, 2 ** 60], []),
+                                           ([2, 0, 2 ** 40], [[], []])])
+def test_empty_tensors_are_legal(shape, nested):
+    header = {"a": entry(shape=shape, offsets=[0, 0]), "b": entry(), "c": entry(shape=shape, offsets=[8, 8])}
+    assert read(file_of(header, bytes(8))) == {"a": nested, "b": 0.0, "c": nested}
 
 
-ONE = b'{"x": {"dtype": "F64", "shape": [], "data_offsets": [0, 8]}}'
+def one(dtype="F64", shape=(), offsets=(0, 8), size=8, **more):
+    return file_of({"x": dict(entry(dtype, shape, offsets), **more)}, bytes(size))
+
+
+ONE, DEEP = b'{"x": {"dtype": "F64", "shape": [], "data_offsets": [0, 8]}}', 10 ** 5
 BROKEN = {
-    "empty file": b"", "shorter than a length": b"\x02\0\0\0", "header without end": struct.pack("<Q", 1000) + b"{}",
+    "empty file": b"", "shorter than a length": b"\x02\0\0\0", "header too long": struct.pack("<Q", 1000) + b"{}",
     "header of 2**64 - 1 bytes": b"\xff" * 8 + b"{}", "header of no bytes": struct.pack("<Q", 0),
     "space before {": file_of(b" {}"), "not an object": file_of([]), "not JSON": file_of(b"{'x': 1}"),
-    "unfinished JSON": file_of(b'{"x": '), "bytes after the JSON": file_of(b"{}\0\0"), "two objects": file_of(b"{}{}"),
+    "unfinished": file_of(b'{"x": '), "bytes after": file_of(b"{}\0\0"), "two objects": file_of(b"{}{}"),
     "not UTF-8": file_of(ONE.replace(b"x", b"\xff"), bytes(8)),
     "half a surrogate pair": file_of(ONE.replace(b"x", b"\\ud800"), bytes(8)),
-    "lists 100 000 deep": file_of(b'{"x": ' + b"[" * 10 ** 5 + b"]" * 10 ** 5 + b"}"),
-    "objects 100 000 deep": file_of(b'{"x":' * 10 ** 5 + b"1" + b"}" * 10 ** 5),
-    "a depth behind quotes": file_of(b'{"\\\\\\"": ' + b'{"\\"":' * 10 ** 5 + b"1" + b"}" * 10 ** 5 + b"}"),
+    "deep lists": file_of(b'{"x": ' + b"[" * DEEP + b"]" * DEEP + b"}"),
+    "deep objects": file_of(b'{"x":' * DEEP + b"1" + b"}" * DEEP),
+    "deep behind quotes": file_of(b'{"\\\\\\"": ' + b'{"\\"":' * DEEP + b"1" + b"}" * DEEP + b"}"),
     "name twice": file_of(ONE[:-1] + b", " + ONE[1:], bytes(8)),
     "name twice, once escaped": file_of(ONE[:-1] + b", " + ONE[1:].replace(b"x", b"\\u0078"), bytes(8)),
     "dtype twice": file_of(ONE.replace(b'"shape"', b'"dtype": "F64", "shape"'), bytes(8)),
     "metadata twice": file_of(b'{"__metadata__": {}, "__metadata__": {}}'),
     "metadata name twice": file_of(b'{"__metadata__": {"a": "b", "a": "b"}}'),
-    "metadata no object": file_of({"__metadata__": ["a", "b"]}), "metadata null": file_of({"__metadata__": None}),
-    "metadata not text": file_of({"__metadata__": {"a": 1}}), "entry no object": file_of({"x": ["F64", [], [0, 8]]}, bytes(8)),
+    "metadata a list": file_of({"__metadata__": ["a", "b"]}), "metadata null": file_of({"__metadata__": None}),
+    "metadata not text": file_of({"__metadata__": {"a": 1}}), "a list": file_of({"x": ["F64", [], [0, 8]]}, bytes(8)),
     "dtype missing": file_of({"x": {"shape": [], "data_offsets": [0, 8]}}, bytes(8)),
     "shape missing": file_of({"x": {"dtype": "F64", "data_offsets": [0, 8]}}, bytes(8)),
-    "offsets missing": file_of({"x": {"dtype": "F64", "shape": []}}, bytes(8)),
-    "key too many": file_of({"x": {"strides": [], **entry()}}, bytes(8)),
-    "dtype unknown": file_of({"x": entry("F8_E4M3", [8])}, bytes(8)), "dtype lower case": file_of({"x": entry("f64")}, bytes(8)),
-    "dtype no string": file_of({"x": entry(["F64"])}, bytes(8)), "shape a number": file_of({"x": entry(shape=1)}, bytes(8)),
-    "shape text": file_of({"x": entry(shape="1")}, bytes(8)), "shape null": file_of({"x": entry(shape=None)}, bytes(8)),
-    "shape negative": file_of({"x": entry(shape=[-1, -1])}, bytes(8)), "shape float": file_of({"x": entry(shape=[1.0])}, bytes(8)),
-    "shape bool": file_of({"x": entry(shape=[True])}, bytes(8)), "shape NaN": file_of({"x": entry(shape=[nan])}, bytes(8)),
-    "shape Infinity": file_of({"x": entry(shape=[inf, 0], offsets=[0, 0])}),
+    "offsets missing": file_of({"x": {"dtype": "F64", "shape": []}}, bytes(8)), "key too many": one(strides=[]),
+    "dtype unknown": one("F8_E4M3", [8]), "dtype lower case": one("f64"), "dtype no string": one(["F64"]),
+    "shape a number": one(shape=1), "shape text": one(shape="1"), "shape null": one(shape=None),
+    "shape negative": one(shape=[-1, -1]), "shape float": one(shape=[1.0]), "shape bool": one(shape=[True]),
+    "shape NaN": one(shape=[nan]), "shape Infinity": one(shape=[inf, 0], offsets=[0, 0], size=0),
     "shape of 10**6 digits": file_of(ONE.replace(b"[]", b"[0, %s]" % (b"9" * 10 ** 6)).replace(b"8", b"0")),
-    "shape of 65 dimensions": file_of({"x": entry(shape=[1] * 65)}, bytes(8)),
-    "2**40 empty lists": file_of({"x": entry(shape=[2 ** 40, 0], offsets=[0, 0])}),
-    "2**40 empty lists in one": file_of({"x": entry(shape=[1, 2 ** 20, 2 ** 20, 0], offsets=[0, 0])}),
-    "empty lists in many entries": file_of({str(i): entry("U8", [90_000, 0], [0, 0]) for i in range(99)}),
-    "63 lists around each byte": file_of({"x": entry("U8", [10 ** 5] + [1] * 63, [0, 10 ** 5])}, bytes(10 ** 5)),
-    "product too small": file_of({"x": entry(shape=[2])}, bytes(8)),
-    "product too large": file_of({"x": entry(shape=[2 ** 62, 4])}, bytes(8)),
-    "product 2**64": file_of({"x": entry(shape=[2 ** 32, 2 ** 32])}, bytes(8)),
-    "product not whole": file_of({"x": entry("U16", [1], [0, 3])}, bytes(3)),
-    "offsets backwards": file_of({"x": entry(offsets=[8, 0])}, bytes(8)),
-    "offsets three": file_of({"x": entry(offsets=[0, 4, 8])}, bytes(8)),
-    "offsets float": file_of({"x": entry(offsets=[0.0, 8])}, bytes(8)),
-    "offsets bool": file_of({"x": entry("U8", [1], [False, True])}, bytes(1)),
-    "offsets negative": file_of({"x": entry(offsets=[-8, 0])}, bytes(8)),
-    "offsets an object": file_of({"x": entry(offsets={"0": 0, "8": 8})}, bytes(8)),
-    "data missing": file_of({"x": entry()}, bytes(7)), "data too much": file_of({"x": entry()}, bytes(9)),
-    "data without entry": file_of({}, bytes(1)), "data far away": file_of({"x": entry(offsets=[2 ** 62, 2 ** 62 + 8])}, bytes(8)),
-    "hole at the start": file_of({"x": entry(offsets=[8, 16])}, bytes(16)),
-    "hole between": file_of({"x": entry(), "y": entry(offsets=[16, 24])}, bytes(24)),
+    "65 dimensions": one(shape=[1] * 65), "2**40 empty lists": one(shape=[2 ** 40, 0], offsets=[0, 0], size=0),
+    "2**40 empty lists in one": one(shape=[1, 2 ** 20, 2 ** 20, 0], offsets=[0, 0], size=0),
+    "empty lists in many": file_of({str(i): entry("U8", [90_000, 0], [0, 0]) for i in range(99)}),
+    "63 lists around each byte": one("U8", [DEEP] + [1] * 63, [0, DEEP], DEEP),
+    "product too small": one(shape=[2]), "product too large": one(shape=[2 ** 62, 4]),
+    "product 2**64": one(shape=[2 ** 32, 2 ** 32]), "product not whole": one("U16", [1], [0, 3], 3),
+    "offsets backwards": one(offsets=[8, 0]), "offsets three": one(offsets=[0, 4, 8]),
+    "offsets float": one(offsets=[0.0, 8]), "offsets bool": one("U8", [1], [False, True], 1),
+    "offsets negative": one(offsets=[-8, 0]), "offsets an object": one(offsets={"0": 0, "8": 8}),
+    "data missing": one(size=7), "data too much": one(size=9), "data without entry": file_of({}, bytes(1)),
+    "data far away": one(offsets=[2 ** 62, 2 ** 62 + 8]), "hole at the start": one(offsets=[8, 16], size=16),
+    "hole": file_of({"x": entry(), "y": entry(offsets=[16, 24])}, bytes(24)),
     "overlap": file_of({"x": entry(), "y": entry(offsets=[4, 12])}, bytes(12)),
     "the same data twice": file_of({"x": entry(), "y": entry()}, bytes(8)),
 }
@@ -2003,6 +2009,30 @@ BROKEN = {
 def test_every_broken_rule_is_a_valueerror_that_names_the_file(content):
     with pytest.raises(ValueError, match="x.safetensors"):
         read(content)
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F64", "U8", ""]),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner))
+ENTRIES = st.builds(entry, JSON | st.sampled_from(["U8", "F16"]),
+                    JSON | st.lists(st.integers(-1, 3) | JSON, max_size=3),
+                    JSON | st.lists(st.integers(-1, 8) | JSON, max_size=3))
+HEADERS = st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES | JSON)
+SNIPPETS = [b'"', b"\\", b"[", b"{", b"}", b"]", b"9" * 30, b"-", b"e9", b"NaN", b"\\ud800", b'"a":', b"null"]
+EDITS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), st.binary(max_size=9) | st.sampled_from(SNIPPETS)))
+
+
+@MORE
+@given(raw=st.binary(), header=HEADERS, data=st.binary(max_size=16), edits=EDITS)
+def test_any_file_is_either_loaded_or_a_valueerror(raw, header, data, edits):
+    edited = written({"a": [[1.0, 2.0]], "\"\\[": 3.0, "e": [[], []]}, metadata={"k": "v"})
+    for start, removed, inserted in edits:
+        edited = edited[:start] + inserted + edited[start + removed:]
+    mended = file_of(edited[8:-24], edited[-24:])
+    for content in raw, file_of(b"{" + raw, data), file_of(header, data), edited, mended:
+        try:
+            assert isinstance(read(content), dict)
+        except ValueError:
+            pass
 
 
 def test_a_header_over_100_mb_is_refused_unread_and_a_missing_file_is_the_ordinary_error(tmp_path):
@@ -2015,36 +2045,14 @@ def test_a_header_over_100_mb_is_refused_unread_and_a_missing_file_is_the_ordina
         load(tmp_path / "y")
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F64", "U8", ""]),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3))
-ENTRIES = st.builds(entry, JSON | st.sampled_from(["U8", "F16"]), JSON | st.lists(st.integers(-1, 3) | JSON, max_size=3),
-                    JSON | st.lists(st.integers(-1, 8) | JSON, max_size=3))
-HEADERS = st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES | JSON)
-EDITS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), st.binary(max_size=9) | st.sampled_from(
-    [b'"', b"\\", b"[", b"{", b"}", b"]", b"9" * 30, b"-", b"e9", b"NaN", b"\\ud800", b'"a":', b"null"])), max_size=4)
-
-
-@MORE
-@given(raw=st.binary(), header=HEADERS, data=st.binary(max_size=16), edits=EDITS, mend=st.booleans())
-def test_any_file_is_either_loaded_or_a_valueerror(raw, header, data, edits, mend):
-    edited = written({"a": [[1.0, 2.0]], "\"\\[": 3.0, "e": [[], []]}, metadata={"k": "v"})
-    for start, removed, inserted in edits:
-        edited = edited[:start] + inserted + edited[start + removed:]
-    for content in raw, file_of(b"{" + raw, data), file_of(header, data), file_of(edited[8:-24], edited[-24:]) if mend else edited:
-        try:
-            assert isinstance(read(content), dict)
-        except ValueError:
-            pass
-
-
 @pytest.mark.parametrize("state, options, error, names", [
     ({"good": 1.0, "bad": [[1.0], [2.0, 3.0]]}, {}, ValueError, "bad"), ({"bad": [1.0, "2"]}, {}, TypeError, "bad"),
     ({"bad": [1.0, None]}, {}, TypeError, "bad"), ({"bad": Value(1j)}, {}, TypeError, "bad"),
     ({"bad": {"nested": 1.0}}, {}, TypeError, "bad"), ({"bad": 10 ** 400}, {}, ValueError, "bad"),
-    ({"bad": [1e39]}, {"dtype": "F32"}, ValueError, "bad"), ({"__metadata__": 1.0}, {}, ValueError, "__metadata__"),
+    ({"bad": [1e39]}, {"dtype": "F32"}, ValueError, "bad"), ({"__metadata__": 1.0}, {}, ValueError, "metadata"),
     ({"\ud800": 1.0}, {}, ValueError, "ud800"), ({1: 1.0}, {}, TypeError, "1"), ([1.0], {}, TypeError, "list"),
-    ({"x": 1.0}, {"dtype": "F16"}, ValueError, "F16"), ({"x": 1.0}, {"metadata": {"epoch": 1}}, TypeError, "metadata"),
-    ({"x": 1.0}, {"metadata": ["epoch"]}, TypeError, "metadata"), ({"x": 1.0}, {"metadata": {"e": "\ud800"}}, ValueError, "surrogate"),
+    ({"x": 1.0}, {"dtype": "F16"}, ValueError, "F16"), ({"x": 1}, {"metadata": {"e": 1}}, TypeError, "metadata"),
+    ({}, {"metadata": ["e"]}, TypeError, "metadata"), ({}, {"metadata": {"e": "\ud800"}}, ValueError, "surrogate"),
 ], ids=repr)
 def test_what_cannot_be_saved_is_named_and_the_old_file_stays(state, options, error, names, tmp_path):
     save(tmp_path / "x", {"old": 1.0})
@@ -2054,7 +2062,7 @@ def test_what_cannot_be_saved_is_named_and_the_old_file_stays(state, options, er
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, MemoryError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_an_error_while_writing_leaves_the_old_file_and_no_litter(step, error, tmp_path, monkeypatch):
     def fail(*_):
         raise error
@@ -2092,11 +2100,11 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path):
                "    micrograd.save(sys.argv[1], {'n': n, 'w': [n] * 30_000})\n"
                "    print(flush=True)\n")
     path, n = tmp_path / "x", 0
-    for _ in range(10):
+    for wait in 0, 0.003, 0.01, 0.02, 0.03:
         with subprocess.Popen([sys.executable, "-c", program, str(path), str(n + 1)], stdout=subprocess.PIPE,
                               env={**os.environ, "PYTHONPATH": FOLDER}) as process:
             process.stdout.readline()
-            time.sleep(random.uniform(0, 0.03))
+            time.sleep(wait)
             process.kill()
         state = load(path)
         assert state["n"] > n and state["w"] == [state["n"]] * 30_000
@@ -2131,7 +2139,6 @@ class Picture:
 
     def __init__(self, svg):
         root = ElementTree.fromstring(svg)
-        assert root.tag == SVG + "svg" and root.get("class") == "micrograd"
         self.view, self.nodes, self.rectangles = [float(n) for n in root.get("viewBox").split()], [], []
         for group in root.findall(SVG + "g"):
             x, y = numbers_in(group.get("transform"))
@@ -2140,7 +2147,12 @@ class Picture:
             for rect in group.iter(SVG + "rect"):
                 left, top, width, height = [float(rect.get(key)) for key in ("x", "y", "width", "height")]
                 self.rectangles[-1].append((x + left, y + top, x + left + width, y + top + height))
-        self.lines = [list(zip(*[iter(numbers_in(path.get("d")))] * 2)) for path in root.findall(SVG + "path")]
+                for text in group.iter(SVG + "text") if len(list(group.iter(SVG + "rect"))) == 1 else []:
+                    middle, base, half = float(text.get("x")), float(text.get("y")), len(text.text) * 7.25 / 2
+                    assert left < middle - half and middle + half < left + width
+                    assert top < base - 9 and base + 3 < top + height
+        paths = [numbers_in(path.get("d")) for path in root.findall(SVG + "path")]
+        self.lines = [list(zip(path[::2], path[1::2])) for path in paths]
 
     def edges(self, rankdir):
         """(operand, node) of each arrow, by following its line back through the bends."""
@@ -2152,7 +2164,7 @@ class Picture:
             return next((n for n, (x, y) in enumerate(spans)
                          if abs(x[side] - point[along]) < 0.3 and y[0] < point[across] < y[1]), None)
         bends = {line[4]: line for line in self.lines if len(line) == 5}
-        for line in [line for line in self.lines if len(line) == 8]:        # with the three points of an arrow head
+        for line in [line for line in self.lines if len(line) == 8]:    # three points are the arrow head
             head = node_at(line[4], 0)
             while node_at(line[0], 1) is None:
                 line = bends[line[0]]
@@ -2178,7 +2190,6 @@ def test_the_picture_shows_each_node_and_edge_once_and_nothing_overlaps(rankdir,
     labels = [label for *op, label, data, grad in picture.nodes]
     assert sorted(labels) == sorted(node.label for node in nodes)
     assert sorted((labels[a], labels[b]) for a, b in picture.edges(rankdir)) == edges
-
     everything = [r for rectangles in picture.rectangles for r in rectangles]
     left, top, width, height = picture.view
     for i, a in enumerate(everything):
@@ -2186,31 +2197,14 @@ def test_the_picture_shows_each_node_and_edge_once_and_nothing_overlaps(rankdir,
         for b in everything[:i]:
             assert a[2] < b[0] + 0.3 or b[2] < a[0] + 0.3 or a[3] < b[1] + 0.3 or b[3] < a[1] + 0.3
     for x, y in (point for line in picture.lines for point in points_of(line)):
-        assert not any(r[0] + 1 < x < r[2] - 1 and r[1] + 1 < y < r[3] - 1 for r in everything), "a line through a node"
+        assert not any(r[0] + 1 < x < r[2] - 1 and r[1] + 1 < y < r[3] - 1 for r in everything)
 
-
-@RANKDIRS
-@MORE
-@given(root=labelled_graphs())
-def test_the_dot_text_has_each_node_and_edge_once(rankdir, root):
-    nodes = {node.label: node for node in graph_of(root)}
-    head, attributes, *lines, end, empty = draw_dot(root, rankdir).source.split("\n")
-    assert [head, attributes, end, empty] == ["digraph {", f'rankdir={rankdir}; node [fontname="monospace"]', "}", ""]
-    label, arrows = {}, []
-    for line in lines:
-        record = re.fullmatch(r'n(\d+) \[shape=record, label="\{ (.*?) \| data .* \| grad .* \}"\]', line)
-        operation = re.fullmatch(r'op(\d+) \[label="([*+])"\]', line)
-        if record:
-            label[record[1]] = record[2]
-        elif operation:
-            assert nodes[label[operation[1]]]._op == operation[2]
-        else:
-            arrows.append(re.fullmatch(r"(n|op)(\d+) -> (n|op)(\d+)", line).groups())
-    edges = sorted((operand.label, name) for name, node in nodes.items() for operand in node._prev)
-    assert sorted(label.values()) == sorted(nodes)
-    assert sorted((label[a], label[b]) for kind, a, other, b in arrows if (kind, other) == ("n", "op")) == edges
-    assert sorted(label[b] for kind, a, other, b in arrows if kind == "op" and a == b) == sorted({b for a, b in edges})
-    assert len(arrows) == len(edges) + len({b for a, b in edges})
+    dot = drawing.source            # the same in DOT: numbered nodes, an op for each result, arrows
+    label = dict(re.findall(r'n(\d+) \[shape=record, label="\{ (.*?) \| data .* \| grad .* \}"\]', dot))
+    into, out_of = re.findall(r"^n(\d+) -> op(\d+)$", dot, re.M), re.findall(r"^op(\d+) -> n(\d+)$", dot, re.M)
+    assert f"rankdir={rankdir};" in dot and sorted(label.values()) == sorted(labels)
+    assert sorted((label[a], label[b]) for a, b in into) == edges and dot.count("->") == len(into) + len(out_of)
+    assert sorted(out_of) == sorted((n, n) for n in {b for a, b in into})
 
 
 def test_the_neuron_of_the_lecture():
@@ -2241,9 +2235,10 @@ def test_any_label_is_escaped(label):
 
 @pytest.mark.parametrize("number, text", [
     (2, "2.0000"), (-0.00004, "-0.0000"), (True, "1.0000"), (1e300, "1e+300"), (nan, "nan"), (-inf, "-inf"),
-    (1 + 2j, "1.0000+2.0000j"), (Fraction(1, 3), "1/3"), (Fraction(4), "4"), (Fraction(10 ** 30, 7), "1.429e+29"),
-    (Decimal("0.1"), "0.1000"), (10 ** 5000, "…"), (None, "None"), (Fraction(10 ** 5001, 10 ** 5000 + 1), "10.0000"),
-], ids=lambda x: str(x)[:20] if isinstance(x, str) else "")
+    (1 + 2j, "1.0000+2.0000j"), (Fraction(1, 3), "1/3"), (Fraction(4), "4"), (None, "None"),
+    (Fraction(10 ** 30, 7), "1.429e+29"), (Fraction(10 ** 5001, 10 ** 5000 + 1), "10.0000"),
+    (Decimal("0.1"), "0.1000"), (10 ** 5000, "…"),
+], ids=lambda x: x if isinstance(x, str) else "")
 def test_all_kinds_of_numbers_are_drawn(number, text):
     value = Value(0.0)
     value.data = value.grad = number
@@ -2251,30 +2246,22 @@ def test_all_kinds_of_numbers_are_drawn(number, text):
 
 
 @RANKDIRS
-def test_a_tensor_shows_its_shape_and_few_numbers_inside_its_rectangle(rankdir):
+def test_a_tensor_shows_its_shape_and_few_numbers(rankdir):
     w = Tensor([[1.0, -2.0, 3.0], [4.0, 5.0, 60.0]], label="a label of some length")
     loss = (w * Tensor.ones(4, 2, 3)).sum()
     loss.backward()
-    svg = draw_dot(loss, rankdir).svg
-    small, ones, large, summed = Picture(svg).nodes
-    assert [text.replace("\xa0", " ") for text in small[:4]] == [
-        "a label of some length", "shape (2, 3)", "data  1.0000 -2.0000  3.0000", "      4.0000  5.0000 60.0000"]
+    small, ones, large, summed = Picture(draw_dot(loss, rankdir).svg).nodes
+    assert [text.replace("\xa0", " ") for text in small[1:4]] == [
+        "shape (2, 3)", "data  1.0000 -2.0000  3.0000", "      4.0000  5.0000 60.0000"]
     assert ones == ["shape (4, 2, 3)"] and large == ["*", "shape (4, 2, 3)"]
     assert summed == ["sum", "shape ()", "data 284.0000", "grad 1.0000"]
-    for thing in [thing for group in ElementTree.fromstring(svg).findall(SVG + "g") for thing in group]:
-        if thing.tag == SVG + "rect":
-            left, top, width, height = [float(thing.get(key)) for key in ("x", "y", "width", "height")]
-        elif thing.tag == SVG + "text":
-            x, base, half = float(thing.get("x")), float(thing.get("y")), len(thing.text) * 7.25 / 2
-            assert left < x - half and x + half < left + width and top < base - 9 and base + 3 < top + height
 
 
 def test_roots_operands_used_twice_and_large_graphs():
-    a = Value(1.0, "a")
+    a = x = Value(1.0, "a")
     drawing = draw_dot(a + a)
     assert drawing.source.count("n0 -> op1") == 2 and len(set(map(tuple, Picture(drawing.svg).lines))) == 2
     assert [texts[0] for texts in Picture(draw_dot([a * 2, a]).svg).nodes] == ["a", "data 2.0000", "*"]
-    x = a
     for _ in range(1500):
         x = -x
     assert draw_dot(x, max_nodes=1501).source.count("shape=record") == 1501
@@ -2288,9 +2275,8 @@ def test_a_drawing_is_saved_as_svg_or_dot(tmp_path):
     drawing.save(str(tmp_path / "x.dot"))
     assert (tmp_path / "x.svg").read_bytes() == drawing.svg.encode()
     assert (tmp_path / "x.dot").read_bytes() == drawing.source.encode()
-    for name in "x.png", "x", "svg":
-        with pytest.raises(ValueError, match="must end in .svg or .dot"):
-            drawing.save(tmp_path / name)
+    with pytest.raises(ValueError, match="must end in .svg or .dot"):
+        drawing.save(tmp_path / "x.png")
     assert sorted(os.listdir(tmp_path)) == ["x.dot", "x.svg"]
 
 
