@@ -445,8 +445,10 @@ _wins: Rule = _step(lambda x, y: (x > y) + (x >= y))      # 2 for the larger, 1 
 
 def _gate(g: Any, x: Any) -> Any:
     """g where x > 0 and 0 elsewhere: the gradient of relu."""
-    if not isinstance(g, Tensor):
-        return g if x > 0 else 0 * g if isinstance(g, Value) else _zero(g)
+    if not isinstance(g, Node):
+        return g if x > 0 else type(g)(0)
+    if isinstance(g, Value):
+        return g if x > 0 else 0 * g
     zero, xs = _zero(g.data), x.data
     data = map_rows(lambda g, x: [gi if xi > 0 else zero for gi, xi in zip(g, x)], g.ndim, g.data, xs)
     return _result(data, "gate", g, lambda g, out, _: _gate(g, Tensor._from(xs)))
@@ -460,15 +462,28 @@ def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None)
     node_rule = (name, rule, None)
 
     def apply(x: Any) -> Any:
+        if isinstance(x, Value):
+            out = _new(Value)                   # as in _value, but inline: a hot path
+            try:
+                out.data = forward(x.data)
+            except (ArithmeticError, ValueError) as error:
+                out.data = _explain(error, name, x.data)
+            out.grad = _ZERO
+            out.label = ""
+            out._due = 0
+            out._a = x
+            out._b = None
+            out._rule = node_rule
+            if _paused and get_ident() in _paused:
+                out._a, out._rule = None, _LEAF
+            return out
         if isinstance(x, Tensor):
             data = map_rows(rows, x.ndim, x.data) if rows else _broadcast(name, forward, x)
             return _result(data, name, x, rule)
-        number = x.data if isinstance(x, Value) else x
         try:
-            data = forward(number)
+            return forward(x)
         except (ArithmeticError, ValueError) as error:
-            data = _explain(error, name, number)
-        return data if number is x else _value(data, node_rule, x, None)
+            return _explain(error, name, x)
 
     apply.__name__, apply.__qualname__, apply.__doc__ = name, f"Node.{name}", f"{name}, elementwise."
     return apply
@@ -705,7 +720,6 @@ def _spread(pairs: List[Tuple[Any, Any]], out: Any, values: Any) -> Iterable[Any
 
 _ROW = ("row", None, _spread)
 _DOT = ("dot", lambda g, out, w, x: [(g, x)], lambda g, out, w, x: [(g, w)])
-_DOT_CONSTANT_INPUTS, _DOT_CONSTANT_WEIGHTS = ("dot", _DOT[1], None), ("dot", None, _DOT[2])
 
 
 def dot(weights: Iterable[Any], inputs: Iterable[Any], bias: Any = 0) -> Value:
@@ -724,12 +738,23 @@ def dot(weights: Iterable[Any], inputs: Iterable[Any], bias: Any = 0) -> Value:
 
 def _dot(w: _Row, x: _Row) -> Value:
     """The dot product of two rows; the last weight is the bias, the last input its 1."""
-    data = sumprod(w.data, x.data)
-    if w.requires_grad and x.requires_grad:
-        return _value(data, _DOT, w, x)
+    out = _new(Value)                           # as in _value, but inline: a hot path
+    out.data = sumprod(w.data, x.data)
+    out.grad = _ZERO
+    out.label = ""
+    out._due = 0
+    out._a = w
+    out._b = x
+    out._rule = _DOT
+    if not w.requires_grad or not x.requires_grad or _paused and get_ident() in _paused:
+        return _dot_with_constants(out.data, w, x)
+    return out
+
+
+def _dot_with_constants(data: Any, w: _Row, x: _Row) -> Value:
     if w.requires_grad:
-        return _value(data, _DOT_CONSTANT_INPUTS, w, x.data)
-    return _value(data, _DOT_CONSTANT_WEIGHTS, w.data, x) if x.requires_grad else Value(data)
+        return _value(data, ("dot", _DOT[1], None), w, x if x.requires_grad else x.data)
+    return _value(data, ("dot", None, _DOT[2]), w.data, x) if x.requires_grad else Value(data)
 
 
 def _listed(name: str, items: Any) -> List[Any]:
@@ -1749,7 +1774,7 @@ class Neuron(Module):
     Value ("relu", "tanh", ...) or any function of a Value; nonlin=False means "linear".
     """
 
-    _row, _of = _Row(()), []    # type: _Row, List[Any]     # the weights as one row, and as they were then
+    _row: Optional[_Row] = None     # the weights as one row for all examples, made anew when they change
 
     def __init__(self, nin: int, act: Any = "relu", nonlin: bool = True) -> None:
         if isinstance(act, bool):           # micrograd's Neuron(nin, nonlin)
@@ -1766,9 +1791,10 @@ class Neuron(Module):
         if type(x) is not _Row:
             x = _inputs(x)
         row = self._row
-        if row.data != [v.data for v in row._b] or row._b[-1:] != (self.b,) or self._of != self.w:
-            self._of, self._row = self.w[:], _Row((*self.w, self.b))
-            row = self._row
+        if (row is None or row.data != [v.data for v in row._b]
+                or row._b[-1] is not self.b or self._of != self.w):
+            self._of = self.w[:]
+            self._row = row = _Row((*self.w, self.b))
         if len(row.data) != len(x.data):
             raise ValueError(f"Neuron: {len(x.data) - 1} inputs given, {len(self.w)} expected")
         out, act = _dot(row, x), self.act
