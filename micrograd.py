@@ -33,7 +33,6 @@ import struct
 import sys
 from array import array
 from contextlib import ContextDecorator, nullcontext, suppress
-from copyreg import __newobj__  # type: ignore[attr-defined]
 from itertools import accumulate, chain, product, repeat
 from numbers import Number
 from reprlib import recursive_repr
@@ -63,16 +62,18 @@ _ZERO = 0.0                     # the .grad of a Value before any backward pass:
 class Node:
     """What Value and Tensor share: data, its gradient, and the operation that made it.
 
-    `_a` and `_b` are the operands (`_b` may be a tuple of several), `_rule` is (name of the operation,
-    rule for a, rule for b). An operand without a rule is a constant: nothing is computed for it. A node
-    refers to its operands and never back. Without cycles, a graph is freed the moment its result is, and
-    the garbage collector has nothing to find.
+    `_a` and `_b` are the operands (`_b` may be a tuple of several; dot has rows, see there), `_rule` is
+    (name of the operation, rule for a, rule for b). An operand without a rule is a constant: nothing is
+    computed for it. A node refers to its operands and never back. Without cycles, a graph is freed the
+    moment its result is, and the garbage collector has nothing to find.
     """
 
     __slots__ = ("data", "grad", "label", "_a", "_b", "_rule", "_due", "__weakref__")
     __array_ufunc__ = None      # NumPy arrays and numbers on the left of an operator leave it to us
     _NO_GRAD: Any = None        # what .grad is before any backward pass
     grad: Any
+    _a: Any
+    _b: Any
     _due: int
     _STATE: Tuple[str, ...] = ("data", "grad", "label")
     requires_grad: bool
@@ -93,7 +94,7 @@ class Node:
         for operand in (self._a, self._b):
             if isinstance(operand, _Row):
                 operand = operand._b
-            elif isinstance(operand, list):     # the numbers of a dot product; without the 1 for the bias
+            elif isinstance(operand, list):     # constants of a dot product; inputs end in the 1 for the bias
                 operand = operand if operand is self._a else operand[:-1]
             parts += operand if isinstance(operand, (tuple, list)) else [] if operand is None else [operand]
         constant: Rule = Tensor._from if isinstance(self, Tensor) else Value
@@ -136,8 +137,15 @@ class Node:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         """Pickle and deepcopy keep data, grad and label. The graph, however deep, stays behind."""
-        state = {name: getattr(self, name) for name in self._STATE}
-        return __newobj__, (type(self),), (None, dict(state, _a=None, _b=None, _rule=_LEAF, _due=0))
+        return _restored, (type(self), *[getattr(self, name) for name in self._STATE])
+
+
+def _restored(cls: Any, *state: Any) -> Any:
+    node = _new(cls)
+    node._a, node._b, node._rule, node._due = None, None, _LEAF, 0
+    for name, x in zip(cls._STATE, state):
+        setattr(node, name, x)
+    return node
 
 
 def _known(name: str, given: Any, result: Any) -> Any:
@@ -195,7 +203,7 @@ def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], none: Any, zero: 
                             push(part)
                         part._due += 1
                 if type(node) is _Row:
-                    node.grad = []          # of pairs, see there
+                    node.grad = []          # a row collects pairs (g, other row)
             elif b._due:
                 b._due += 1
             else:
@@ -401,10 +409,11 @@ def _power(x: Any, y: Any) -> Any:
 
 
 def _power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """d x**y / dx = y * x**(y - 1), and 0 for y = 0 even at x = 0, where x**-1 does not exist."""
+    """d x**y / dx = y * x**(y - 1), and 0 for y = 0: where x**-1 may not exist, it is made x**0."""
     if _number(y) is not NotImplemented:
         return g * (y * x ** (y - 1)) if y else 0 * g
-    return g * (y * x ** (y - 1 + _is_zero(x) * _is_zero(y)))
+    x_is_zero = _is_zero(x) if y.requires_grad else 1   # for d/dy of this, only where it must be
+    return g * (y * x ** (y - 1 + x_is_zero * _is_zero(y)))
 
 
 def _same(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -706,13 +715,13 @@ class _Row(Node):
         self._a, self._b, self._rule, self._due = None, values, _ROW, 0
         self.grad, self.label = _ZERO, ""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:        # where gradients are nodes: the Values, and the 1
         return chain(self._b, self.data[len(self._b):])
 
 
 def _spread(pairs: List[Tuple[Any, Any]], out: Any, values: Any) -> Iterable[Any]:
     """The gradient of each Value in a row."""
-    if not pairs:
+    if not pairs:                               # every g was 0
         return repeat(0)
     gs, rows = zip(*pairs)
     return [sumprod(gs, column) for column in zip(*rows)]
@@ -981,7 +990,15 @@ def matmul(x: Nested, y: Nested, ndim: int) -> Nested:
     """Matrix products over equal leading dimensions: (..., n, k) and (..., k, m) -> (..., n, m)."""
     if ndim > 2:
         return [matmul(a, b, ndim - 1) for a, b in zip(x, y)]
-    return products(x, list(map(list, zip(*y))))    # lists: PyPy is slow with numbers in tuples
+    columns = list(map(list, zip(*y)))              # lists: PyPy is slow with numbers in tuples
+    lit = [k for k, column in enumerate(columns) if any(column)]
+    if len(columns) < 20 or len(lit) > 0.9 * len(columns):
+        return products(x, columns)
+    # Columns of zeros share one product: a third of the pixels is dark in all pictures of a batch.
+    dark = next(k for k, column in enumerate(columns) if not any(column))
+    place = {k: i for i, k in enumerate(lit)}
+    spread = operator.itemgetter(*[place.get(k, len(lit)) for k in range(len(columns))])
+    return [list(spread(row)) for row in products(x, [columns[k] for k in lit + [dark]])]
 
 
 def concatenated(datas: Sequence[Nested], dim: int) -> Nested:
@@ -1518,8 +1535,9 @@ class Tensor(Node):
     def _permute(self, order: List[int]) -> Tensor:
         if not self.size:
             _sizes("permute", tuple([self.shape[d] for d in order]))
-        back = sorted(range(len(order)), key=order.__getitem__)
-        return _result(permuted(self.data, order), "permute", self, lambda g, out, x: g._permute(back))
+        back, data = sorted(range(len(order)), key=order.__getitem__), permuted(self.data, order)
+        data = data if order == [1, 0] else copied(data)        # which may share rows with self
+        return _result(data, "permute", self, lambda g, out, x: g._permute(back))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Two dimensions exchanged."""
@@ -1632,7 +1650,7 @@ def cat(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     def split(g: Any, out: Any, parts: Any) -> List[Any]:
         before = tuple(map(range, g.shape[:d]))
         return [g._take(before + (range(start, end),)) for start, end in zip(ends, ends[1:])]
-    return _result(concatenated([t.data for t in parts], d), "cat", None, None, parts, split)
+    return _result(copied(concatenated([t.data for t in parts], d)), "cat", None, None, parts, split)
 
 
 def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
@@ -1775,6 +1793,7 @@ class Neuron(Module):
     """
 
     _row: Optional[_Row] = None     # the weights as one row for all examples, made anew when they change
+    _of: Sequence[Value] = ()       # what it was made of
 
     def __init__(self, nin: int, act: Any = "relu", nonlin: bool = True) -> None:
         if isinstance(act, bool):           # micrograd's Neuron(nin, nonlin)
@@ -2086,8 +2105,8 @@ class Optimizer:
         for state, mine, p in zip(new, names, self.params):
             for name, key in mine.items():
                 x = _fitting(given[name], name, () if key == "step" else shape_of(p.data))
-                if key == "step" and not x >= 1:
-                    raise ValueError(f"load_state_dict: {name} must be at least 1, not {x}")
+                if key == "step" and not (x >= 1 and x % 1 == 0):
+                    raise ValueError(f"load_state_dict: {name} must be a whole number of at least 1, not {x}")
                 state[key] = int(x) if key == "step" else flat(x)
         self.lr, self.state = _fitting(given[lr], lr, ()), new
 

@@ -965,10 +965,13 @@ def test_lists_are_copied_where_they_enter_and_where_they_leave():
     rows[0][0] = 5.0
     t.tolist()[0][0] = t.detach().data[0][0] = 6.0
     assert t.data == [[1.0, 2.0]]
-    u = Tensor([[3.0, 4.0]])
-    (t + u).backward([[1.0, 1.0]])
-    t.grad[0][0] = 77.0
-    assert t.grad == [[77.0, 1.0]] and u.grad == [[1.0, 1.0]], "+ hands one gradient to both operands"
+    a, b, c = t * 1, t * 1, t
+    (a + (b + c)).backward()
+    c.grad = [[1.0, 1.0]]
+    for node in a, b, c:            # + hands one gradient to both operands
+        node.grad[0][0] = 77.0
+        assert [other.grad for other in (a, b, c) if other is not node] == [[[1.0, 1.0]]] * 2
+        node.grad[0][0] = 1.0
 
 
 HASH_PROGRAM = """
@@ -1139,7 +1142,7 @@ def test_numbers_of_numpy_become_pythons(cls, shape):
     ("x.sigmoid()", -40.0, math.exp(-40), math.exp(-40)), ("x.silu()", BIG, BIG, 1), ("x.silu()", -BIG, 0, 0),
     ("x.gelu()", BIG, BIG, 1), ("x.gelu()", -BIG, 0, 0), ("x.relu()", BIG, BIG, 1), ("abs(x)", -BIG, BIG, -1),
     ("x.exp()", -BIG, 0, 0), ("x.sqrt()", BIG, 1e154, 5e-155), ("x.log()", BIG, math.log(BIG), 0),
-    ("x.relu()", nan, nan, None), ("x.relu()", inf, inf, 1), ("x.relu()", -inf, 0, 0), ("x.exp()", inf, inf, inf),
+    ("x.relu() * inf", -1.0, nan, 0), ("x.relu()", nan, nan, None), ("x.relu()", inf, inf, 1), ("x.relu()", -inf, 0, 0), ("x.exp()", inf, inf, inf),
     ("x.exp()", nan, nan, nan), ("x.log()", inf, inf, 0), ("x.log()", nan, nan, nan), ("x.log()", -inf, nan, 0),
     ("x.sin()", inf, nan, nan), ("x.cos()", -inf, nan, nan), ("x.sqrt()", -inf, nan, nan), ("x.tanh()", inf, 1, 0),
     ("x.sigmoid()", -inf, 0, 0), ("x / 0", inf, inf, None), ("x / -0.0", inf, -inf, None), ("x / 0", nan, nan, None),
@@ -1245,8 +1248,9 @@ def test_repr():
     assert len(lines) == 7 and lines[3] == "        [ ...,  ...,  ...,  ...,  ...,  ...,  ...],"
     assert lines[6] == "        [1560, 1561, 1562,  ..., 1597, 1598, 1599]], shape=(40, 40))"
     assert repr(MLP(2, [1, 1])) == "MLP of [Layer of [ReLUNeuron(2)], Layer of [LinearNeuron(1)]]"
-    text = repr(Sequential(Linear(2, 3), Tensor.relu, Linear(3, 1, bias=False)))
-    assert all(word in text for word in ["Sequential", "Linear(2, 3", "relu", "Linear(3, 1, bias=False)", "12 "])
+    assert repr(Sequential(Sequential(Linear(2, 3), Tensor.relu), Linear(3, 1, bias=False))) == (
+        "Sequential(\n  0: Sequential(\n    0: Linear(2, 3, bias=True)\n    1: relu\n  )  # 9 parameters\n"
+        "  1: Linear(3, 1, bias=False)\n)  # 12 parameters")
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1365,7 +1369,7 @@ def test_a_neuron_is_act_of_w_dot_x_plus_b_whatever_its_weights_are_now(act, exp
     out.backward()
     assert out.data == expected[1] and neuron.w[1].grad == 3 * neuron.b.grad != 0
     assert Neuron(2, nonlin=False)([1.0, 1.0])._op == "dot"
-    assert Neuron(1)(5.0)._op == Neuron(1)([5.0])._op == "relu"
+    assert Neuron(1)(5.0)._op == Neuron(1)([5.0])._op == Layer(1, 1)([5.0])._op == "relu"
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1726,7 +1730,7 @@ ValueError  (t - 5).log()  log(-4.0)  [0, 0]
 ValueError  (t - 2) ** 0.5  (-1.0) ** 0.5  [0, 0]
 ValueError  where(t > 2, [[1.0], [2.0, 3.0]], t)  where  ragged
 ValueError  t @ t  matmul  (2, 3) @ (2, 3)  3 and 2
-ValueError  t @ 3  matmul
+ValueError  t @ 3  matmul  use *
 ValueError  [1.0] @ t  matmul  (1,) @ (2, 3)
 ValueError  Tensor.ones(2, 2, 3) @ Tensor.ones(3, 3, 2)  matmul  (2,)  (3,)
 TypeError  t @ 'a'
@@ -1764,7 +1768,7 @@ TypeError  t[1.0]  1.0
 TypeError  t[t > 2]  where
 TypeError  t[[True, False]]  where
 IndexError  t[[0, 1], [0]]  (2,)  (1,)
-IndexError  t[[0, 1], :, [0, 1]]  index
+IndexError  Tensor.ones(2, 2, 2)[[0, 1], :, [0, 1]]  two steps
 ValueError|IndexError  t[[[0, 1], [1]]]  ragged
 ValueError  t[::0]  index  step
 IndexError  Tensor.ones(2, 2, 2)[0, :, [1]]  ambiguous
@@ -1781,9 +1785,11 @@ ValueError  cat([t, [[1.0]]])  cat  (2, 3)  (1, 1)
 ValueError  cat([t, [[1.0], [2.0, 3.0]]])  cat  ragged
 IndexError  cat([t, t], 2)  cat  2
 TypeError  cat([t, v])  cat  Value
+ValueError  cat([Tensor(1.0)])  cat  stack
 TypeError  cat(t)  cat
 ValueError  stack([t, t[0]])  stack  (2, 3)  (3,)
 ValueError  linear(t, t.T)  linear  (2, 3)
+ValueError  linear(1.0, t)  linear
 ValueError  linear(t, t, [1.0])  linear  (1,)
 ValueError  (t > 2).backward()  backward  constant
 ValueError  t.backward([1.0])  backward  (1,)  (2, 3)
@@ -1815,7 +1821,7 @@ ValueError  net.load_state_dict({})  missing  0.weight
 ValueError  net.load_state_dict(dict(net.state_dict(), extra=1.0))  unexpected  extra
 ValueError  s = net.state_dict(); s['2.bias'] = [1.0, 2.0]; net.load_state_dict(s)  2.bias  (2,)  (1,)
 TypeError  s = net.state_dict(); s['2.bias'] = ['a']; net.load_state_dict(s)  2.bias  'a'
-TypeError  net.load_state_dict([1.0])  load_state_dict
+TypeError  net.load_state_dict(['0.weight'])  load_state_dict
 ValueError  mse_loss(t, [1.0, 2.0])  mse_loss  (2, 3)  (2,)
 ValueError  mse_loss([v, v], [1.0])  mse_loss  (2,)  (1,)
 ValueError  mse_loss(t, t, reduction='avg')  mse_loss  avg  mean
@@ -1826,6 +1832,7 @@ ValueError  cross_entropy(t, [0, 3])  cross_entropy  target 1  3
 ValueError  cross_entropy(t, [0, -1])  target 1  -1
 ValueError|TypeError  cross_entropy(t, [0, 1.0])  target 1  1.0
 ValueError  cross_entropy(Tensor(1.0), 0)  cross_entropy  ()
+ValueError  cross_entropy(Tensor.ones(2, 2, 2), [[0, 0], [0, 0]])  cross_entropy  (2, 2, 2)
 ValueError  cross_entropy([[v, v], [v]], [0, 0])  cross_entropy
 ValueError  SGD([], 0.1)  SGD  no parameters
 ValueError  SGD([v, v], 0.1)  SGD  twice
@@ -2313,6 +2320,15 @@ def test_a_drawing_is_saved_as_svg_or_dot(tmp_path):
 def test_examples_in_docstrings(registry):
     result = doctest.testmod(micrograd)
     assert result.attempted > 20 and result.failed == 0
+
+
+def test_the_file_checks_itself_and_notices_a_wrong_derivative(tmp_path):
+    with open(os.path.join(FOLDER, "micrograd.py"), encoding="utf-8") as file:
+        text = file.read()
+    for tanh, status in ("math.tanh", 0), ("math.sin", 1):
+        (tmp_path / "copied.py").write_text(text.replace("math.tanh", tanh), encoding="utf-8")
+        run = run_python(str(tmp_path / "copied.py"))
+        assert run.returncode == status and ("tanh" in run.stdout) == status, run.stdout
 
 
 def test_public_names_have_docstrings():
