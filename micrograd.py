@@ -37,11 +37,16 @@ from itertools import accumulate, chain, product, repeat
 from numbers import Number
 from reprlib import recursive_repr
 from threading import get_ident
-from typing import (TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple,
-                    Union)
+
+TYPE_CHECKING = False       # for type checkers only: to import typing takes longer than anything else here
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+    Rule = Callable[..., Any]
+    Nested = Any            # a number, or a list of Nested of one shape
+    Shape = Tuple[int, ...]
+    _Path = Union[str, "os.PathLike[str]"]
 
 __version__ = "1.0.0"
-Rule = Callable[..., Any]
 _new = object.__new__
 
 
@@ -790,9 +795,6 @@ def _nodes(name: str, what: str, items: Any) -> List[Any]:
 # The arithmetic of Tensors, on plain nested lists: no graph, no gradients. Recursion goes over the
 # dimensions (there are few); the loops over numbers run in C: map, zip, sum, sumprod.
 # ----------------------------------------------------------------------------------------------------
-
-Nested = Any                # a number, or a list of Nested of one shape
-Shape = Tuple[int, ...]
 
 try:
     from math import sumprod    # type: ignore[attr-defined]  # Python 3.12: three times as fast, more exact
@@ -2240,8 +2242,8 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1
 # and `save` keeps to the same rules.
 # ----------------------------------------------------------------------------------------------------
 
-_Path = Union[str, "os.PathLike[str]"]
-_Entry = Tuple[int, int, str, str, List[int]]   # begin and end of the data, name, dtype, shape
+if TYPE_CHECKING:
+    _Entry = Tuple[int, int, str, str, List[int]]   # begin and end of the data, name, dtype, shape
 _CODES = {"F64": "d", "F32": "f", "F16": "e", "BF16": "H", "I64": "q", "I32": "i", "I16": "h", "I8": "b",
           "U64": "Q", "U32": "I", "U16": "H", "U8": "B", "BOOL": "?"}   # the letters of struct
 _MAX_HEADER = 100_000_000                       # bytes
@@ -2402,8 +2404,9 @@ def _replace(path: _Path, chunks: List[bytes]) -> None:
 # bottom (`turn` is -1) the same picture is drawn with the two exchanged.
 # ----------------------------------------------------------------------------------------------------
 
-_Places = List[List[int]]
-_Pair = Tuple[float, ...]
+if TYPE_CHECKING:
+    _Places = List[List[int]]
+    _Pair = Tuple[float, ...]
 _CHARACTER, _LINE, _PADDING, _GAP, _ARROW = 7.25, 16, 7, 14, 20     # pixels
 _DOT_ESCAPES = str.maketrans({**{c: "\\" + c for c in '\\"{}|<>'}, "&": "&amp;", "\n": "\\n"})
 _XML_ESCAPES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
