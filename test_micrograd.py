@@ -231,8 +231,8 @@ def differences(f, degree=4, h=Fraction(1, 1024)):
 
 
 def differences_at_pole(f, x):
-    """f'(0) where (x + t)**3 * f(t) is a polynomial of degree 4 or less."""
-    return (differences(lambda t: (x + t) ** 3 * f(t)) - 3 * x ** 2 * f(0)) / x ** 3
+    """f'(0) where (x + t)**3 * f(t) is a polynomial of degree 6 or less."""
+    return (differences(lambda t: (x + t) ** 3 * f(t), 6) - 3 * x ** 2 * f(0)) / x ** 3
 
 
 def agrees(actual, expected, exact, tolerance=1e-6):
@@ -241,31 +241,31 @@ def agrees(actual, expected, exact, tolerance=1e-6):
     return math.isclose(actual, expected, rel_tol=tolerance, abs_tol=tolerance)
 
 
-def of_order(n, f):
-    """One number for all elements of f, or for its derivatives of order n - 1."""
-    def slopes(*xs):
-        gradients = grad(of_order(n - 1, f)(*xs), xs, create_graph=True)
-        return sum(total(x * gradient) for x, gradient in zip(xs, gradients))
-    return slopes if n > 1 else lambda *xs: total(f(*xs))
+def of_order(n, f, xs):
+    """One number: for n = 1 all elements of f(*xs), weighted; for n > 1 the derivatives of that for n - 1."""
+    if n == 1:
+        return total(f(*xs))
+    # what comes from above into the gradients of f must not be a constant: so f is multiplied first
+    below = total(f(*xs)) * total(xs[0]) if n == 2 else of_order(n - 1, f, xs)
+    return sum(total(x * gradient) for x, gradient in zip(xs, grad(below, xs, create_graph=True)))
 
 
 def check(f, inputs, degree=None, orders=3, source="", smooth=True):
     """All gradients of f, to the third order; exact when there is a degree. Not smooth: skip near corners."""
     for order in range(1, orders + 1):
-        function = of_order(order, f)
-        for i, (x, gradient) in enumerate(zip(inputs, grad(function(*inputs), inputs))):
+        for i, (x, gradient) in enumerate(zip(inputs, grad(of_order(order, f, inputs), inputs))):
             assert shape_of(gradient.data) == shape_of(x.data), f"shape of gradient {i}\n{source}"
             direction, pole = weights(x, 13), order % len(flat(x.data))
             if degree is POLES:                 # every element has a pole of its own: move only one
                 direction = [int(k == pole) for k in range(len(direction))]
 
             def along(t):
-                return item(function(*inputs[:i], moved(x, direction, t), *inputs[i + 1:]))
+                return item(of_order(order, f, [*inputs[:i], moved(x, direction, t), *inputs[i + 1:]]))
 
             if degree is POLES:
                 expected = differences_at_pole(along, flat(x.data)[pole])
             else:
-                expected = differences(along, degree) if degree else differences(along, h=1 / 1024)
+                expected = differences(along, degree + 1) if degree else differences(along, h=1 / 1024)
             if not smooth:
                 assume(agrees(expected, differences(along, h=3 / 1024), False, 1e-7))
             actual = sum(map(operator.mul, flat(gradient.data), direction))
@@ -394,6 +394,23 @@ def test_comparisons_compare_data(shapes, kinds, seed):
         assert compare(Value(a), Value(b)) is compare(Value(a), b) is compare(a, Value(b)) is compare(a, b)
     x, v = Tensor(p), Value(1)
     assert x == x and x != Tensor(p) and v == v and v != 1 and len({x, v, v, Value(1)}) == 3
+
+
+@pytest.mark.parametrize("code, expected", [
+    ("Tensor([1, 2, 3, 6]).var().item()", 14 / 3),
+    ("Tensor([[1, 2, 3], [2, 4, 9]]).var(1).data", [1, 13]),
+    ("[round(p, 3) for p in Tensor([[0.0, 0.0], [1.0, 1.0]]).softmax().data[0]]", [0.5, 0.5]),
+    ("[round(math.exp(p), 3) for p in Tensor([[0.0, 0.0], [1.0, 1.0]]).log_softmax().data[0]]", [0.5, 0.5]),
+    ("Tensor.ones(2, 3, 4, 5).mT.shape", (2, 3, 5, 4)),
+    ("Tensor.arange(8).reshape(2, 2, 2).mT.data", [[[0, 2], [1, 3]], [[4, 6], [5, 7]]]),
+    ("Tensor.ones(2, 3, 4, 5).flatten(1, 2).shape", (2, 12, 5)),
+    ("Tensor.ones(2, 3, 4, 5).flatten(1).shape", (2, 60)),
+    ("Tensor.arange(1, 2, 0.25).data", [1, 1.25, 1.5, 1.75]), ("Tensor.arange(5, 0, -2).data", [5, 3, 1]),
+    ("cross_entropy(Tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), [0, 1, 0], 'sum').item()", 3 * math.log(2)),
+], ids=lambda x: x if isinstance(x, str) else "")
+def test_numbers_worked_out_by_hand(code, expected):
+    """The default dim of softmax, the divisor of var, which dimensions mT and flatten take."""
+    assert eval(code) == expected
 
 
 @given(n=st.integers(0, 5), seed=SEEDS, free=st.lists(st.booleans(), min_size=11, max_size=11))
@@ -836,6 +853,12 @@ def test_grad_of_any_nodes():
     assert [g.data for g in grad(out, [product, x, y, x, out])] == [3, 25, 6, 25, 1]
     assert isinstance(grad(out, y), tuple) and grad(out, y)[0]._prev == ()
     assert grad(out, x, create_graph=True)[0]._prev != ()
+
+    class Weight(Value):
+        pass
+    w = Weight(3.0)
+    assert [y.data for y in (x - w, w - x, 1 - w, w.exp() / w)] == [-1, 1, -2, math.exp(3) / 3]
+    assert [g.data for g in grad(x / w, [x, w])] == pytest.approx([1 / 3, -2 / 9]) and w._prev == ()
 
 
 @BOTH
