@@ -183,7 +183,7 @@ def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -
             _pay_numbers(root)
         else:
             with nullcontext() if create_graph else no_grad():
-                _pay_nodes(root)
+                _pay_nodes(root, create_graph)
         return finish(nodes, kept)
     except BaseException:
         _put_back(nodes, kept)
@@ -284,7 +284,7 @@ def _pay_numbers(root: Any) -> None:
             a._due -= 1
 
 
-def _pay_nodes(root: Any) -> None:
+def _pay_nodes(root: Any, create_graph: bool) -> None:
     """The chain rule where gradients are nodes themselves: for Tensors, and for gradients of gradients.
 
     Broadcasting is undone here and nowhere else: an operand that was repeated to fit gets the sum over
@@ -299,8 +299,10 @@ def _pay_nodes(root: Any) -> None:
                 d = _unbroadcast(d, shape)
         if operand.grad is None:
             operand.grad = d
-        else:
+        elif create_graph:
             operand.grad += d
+        else:
+            operand.grad = Tensor._from(zip_map(operator.add, len(shape), operand.grad.data, d.data))
         operand._due -= 1
         if not operand._due:
             ready.append(operand)
@@ -308,12 +310,11 @@ def _pay_nodes(root: Any) -> None:
     for node in ready:
         _, da, db = node._rule
         a, b, g = node._a, node._b, node.grad
-        operands = [p for p in (a, b) if p is not None]
         try:
             if da is not None:
-                pay(a, da(g, node, *operands))
+                pay(a, da(g, node, a) if b is None else da(g, node, a, b))
             if db is not None:
-                d = db(g, node, *operands)
+                d = db(g, node, b) if a is None else db(g, node, a, b)
                 for part, d in zip(b, d) if type(b) is tuple else [(b, d)]:
                     if isinstance(part, Node) and part.requires_grad:
                         pay(part, d)
@@ -339,7 +340,7 @@ def _add_to_grad(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
         taken = set()                   # lists that are some node's: + pays the same g to both operands
         for node in nodes:
             data = node.grad.data
-            node.grad = copied(data) if id(data) in taken or not node._op else data
+            node.grad = copied(data) if id(data) in taken or node._rule is _LEAF else data
             taken.add(id(data))
 
 
@@ -548,6 +549,11 @@ def _sigmoid(x: Any) -> float:
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
 
+def _relu_row(row: List[Any]) -> List[Any]:
+    zero = type(row[0])(0) if row else 0
+    return [zero if x < 0 else x for x in row]
+
+
 Node.__neg__ = _function("neg", operator.neg, lambda g, out, x: -g)
 Node.__abs__ = _function("abs", abs, lambda g, out, x: g * _sign(x))
 exp = _add_function("exp", math.exp, lambda g, out, x: g * out)
@@ -558,7 +564,7 @@ cos: Rule = _add_function("cos", math.cos, lambda g, out, x: -g * sin(x))
 tanh = _add_function("tanh", math.tanh, lambda g, out, x: g * (1 - out * out))
 sigmoid = _add_function("sigmoid", _sigmoid, lambda g, out, x: g * out * (1 - out))
 relu = _add_function("relu", lambda x: type(x)(0) if x < 0 else x, lambda g, out, x: _gate(g, x),
-                   rows=lambda row: [type(x)(0) if x < 0 else x for x in row])
+                   rows=_relu_row)
 silu = _add_function("silu", lambda x: x * _sigmoid(x),
                    lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
 softplus = _add_function("softplus", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
@@ -810,13 +816,14 @@ def shape_of(data: Nested) -> Shape:
     >>> shape_of([[1, 2, 3], [4, 5, 6]])
     (2, 3)
     """
-    shape: Shape = ()
-    while type(data) is list:
-        shape += (len(data),)
-        if not data:
-            break
-        data = data[0]
-    return shape
+    if type(data) is not list:
+        return ()
+    if not data or type(data[0]) is not list:
+        return (len(data),)
+    row = data[0]
+    if not row or type(row[0]) is not list:
+        return (len(data), len(row))
+    return (len(data),) + shape_of(row)
 
 
 def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "") -> Nested:
@@ -872,9 +879,10 @@ def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
         return numbers[0]
     if 0 in shape:
         return copied(expand(0, (), shape[:shape.index(0) + 1]))
+    numbers = list(numbers)
     for size in reversed(shape[1:]):
-        numbers = [list(numbers[i:i + size]) for i in range(0, len(numbers), size)]
-    return list(numbers)
+        numbers = [numbers[i:i + size] for i in range(0, len(numbers), size)]
+    return numbers
 
 
 def copied(data: Nested) -> Nested:
@@ -903,7 +911,7 @@ def zip_map(f: Rule, ndim: int, *operands: Nested) -> Nested:
 def map_rows(f: Rule, ndim: int, *operands: Nested) -> Nested:
     """Like zip_map, but f gets whole rows and gives a row; a number counts as a row of one."""
     if ndim == 2:
-        return [f(*rows) for rows in zip(*operands)]
+        return list(map(f, *operands))
     if ndim == 1:
         return f(*operands)
     if ndim == 0:
@@ -983,9 +991,13 @@ def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
     """
     if x and x[0] and type(x[0][0]) is list:
         return [products(item, w, bias) for item in x]
-    if bias is None:
-        return [[sumprod(row, other) for other in w] for row in x]
-    return [[sumprod(row, other) + b for other, b in zip(w, bias)] for row in x]
+    if bias is not None:
+        neurons = list(zip(w, bias))
+        return [[sumprod(row, other) + b for other, b in neurons] for row in x]
+    if x and len(x[0]) == 1:                        # a product of two numbers is not worth a call
+        column = [other for other, in w]
+        return [[number * other for other in column] for number, in x]
+    return [[sumprod(row, other) for other in w] for row in x]
 
 
 def matmul(x: Nested, y: Nested, ndim: int) -> Nested:
@@ -1115,11 +1127,13 @@ def _result(data: Nested, name: str, a: Any, da: Optional[Rule],
             b: Any = None, db: Optional[Rule] = None) -> Tensor:
     """A Tensor made by an operation. Operands that need no gradient lose their rule."""
     out = Tensor._from(data)
+    if _paused and get_ident() in _paused:
+        return out
     if da is not None and not _needs_grad(a):
         da = None
     if db is not None and not (any(map(_needs_grad, b)) if type(b) is tuple else _needs_grad(b)):
         db = None
-    if (da or db) and not (_paused and get_ident() in _paused):
+    if da or db:
         out._a, out._b, out._rule, out.requires_grad = a, b, (name, da, db), True
     return out
 
@@ -1151,13 +1165,14 @@ def _unbroadcast(d: Any, shape: Shape) -> Tensor:
         return Tensor._from(copied(expand(d, (), shape)))
     have = d.shape
     new = len(have) - len(shape)
-    return d.sum([i for i in range(len(have)) if i < new or shape[i - new] != have[i]]).reshape(shape)
+    d = d.sum([i for i in range(len(have)) if i < new or shape[i - new] != have[i]])
+    return d if d.shape == shape else d.reshape(shape)
 
 
 def _tensor_operators(name: str, forward: Rule, da: Optional[Rule], db: Optional[Rule]) -> Tuple[Any, Any]:
     """An operator of Tensor, and its reflection, from its entry in the rules."""
     def method(x: Any, y: Any) -> Any:
-        y = _operand(name, y)
+        y = y if type(y) is Tensor else _operand(name, y)
         return y if y is NotImplemented else _result(_broadcast(name, forward, x, y), name, x, da, y, db)
 
     def reflected(x: Any, y: Any) -> Any:
@@ -1173,7 +1188,9 @@ def _tensor_comparison(name: str, compare: Rule) -> Any:
 
 def _dims(name: str, dim: Any, ndim: int) -> Tuple[int, ...]:
     """dim (None for all, an int or several, negative from the end) as a sorted tuple."""
-    given = range(ndim) if dim is None else dim if isinstance(dim, (tuple, list)) else (dim,)
+    if dim is None:
+        return tuple(range(ndim))
+    given = dim if isinstance(dim, (tuple, list)) else (dim,)
     for d in given:
         if type(d) is not int:
             raise TypeError(f"{name}: dim must be an int or several, not {d!r}")
@@ -1674,10 +1691,13 @@ def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
                          + (f" and a bias of shape {bias.shape}" if bias is not None else ""))
     if x.ndim == 1:
         return linear(x.reshape(1, -1), weight, bias).reshape(-1)
+
+    def to_parts(g: Any, out: Any, x: Any, parts: Any) -> Tuple[Any, Any]:
+        columns = g.mT
+        return columns @ x if weight.requires_grad else None, columns.sum(-1)
     data = products(x.data, weight.data, None if bias is None else bias.data)
     return _result(data, "linear", x, lambda g, out, x, parts: g @ weight,
-                   (weight,) if bias is None else (weight, bias),
-                   lambda g, out, x, parts: (g.mT @ x if weight.requires_grad else None, g))
+                   (weight,) if bias is None else (weight, bias), to_parts)
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -44,6 +44,9 @@ def transpose(a):
 
 def product(a, b):
     """a bᵀ: each row of a times each row of b."""
+    if len(b[0]) == 1:
+        column = [s for s, in b]
+        return [[r * s for s in column] for r, in a]
     return [[sumprod(r, s) for s in b] for r in a]
 
 
