@@ -132,7 +132,7 @@ class Node:
             x = low if low is not None and x < low else x
             return high if high is not None and x > high else x
         inside = _step(lambda x: x == clipped(x))
-        return _function("clip", clipped, lambda g, out, x: g * inside(x))(self)
+        return _function("clip", clipped, lambda g, out, x: _gate(g, inside(x)))(self)
 
     def leaky_relu(self, slope: float = 0.01) -> Any:
         """x where x > 0, slope * x elsewhere."""
@@ -437,9 +437,9 @@ _MUL = ("*", operator.mul, _times_y, lambda g, out, x, y: g * x)
 _DIV = ("/", operator.truediv, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
 _POW = ("**", _power, _power_base, lambda g, out, x, y: g * out * _log_of_base(x))
 _MAXIMUM = ("maximum", lambda x, y: x if x >= y or x != x else y,
-            lambda g, out, x, y: g * _wins(x, y) / 2, lambda g, out, x, y: g * _wins(y, x) / 2)
+            lambda g, out, x, y: _won(g, x, y), lambda g, out, x, y: _won(g, y, x))
 _MINIMUM = ("minimum", lambda x, y: x if x <= y or x != x else y,
-            lambda g, out, x, y: g * _wins(y, x) / 2, lambda g, out, x, y: g * _wins(x, y) / 2)
+            lambda g, out, x, y: _won(g, y, x), lambda g, out, x, y: _won(g, x, y))
 
 
 def _step(forward: Rule) -> Rule:
@@ -467,6 +467,12 @@ def _gate(g: Any, x: Any) -> Any:
     zero, xs = _zero(g.data), x.data
     data = map_rows(lambda g, x: [gi if xi > 0 else zero for gi, xi in zip(g, x)], g.ndim, g.data, xs)
     return _result(data, "gate", g, lambda g, out, _: _gate(g, Tensor._from(xs)))
+
+
+def _won(g: Any, x: Any, y: Any) -> Any:
+    """The share of x in the gradient g of the larger of x and y: all of it, or half of it for equals."""
+    wins = _wins(x, y)
+    return _gate(g, wins) * wins / 2
 
 
 def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None) -> Rule:
