@@ -131,7 +131,7 @@ class Node:
         def clipped(x: Any) -> Any:
             x = low if low is not None and x < low else x
             return high if high is not None and x > high else x
-        inside = _step(lambda x: x == clipped(x))
+        inside = _step(lambda x: (low is None or x >= low) and (high is None or x <= high))
         return _function("clip", clipped, lambda g, out, x: _gate(g, inside(x)))(self)
 
     def leaky_relu(self, slope: float = 0.01) -> Any:
@@ -434,7 +434,7 @@ def _times_y(g: Any, out: Any, x: Any, y: Any) -> Any:
 _ADD = ("+", operator.add, _same, _same)
 _SUB = ("-", operator.sub, _same, lambda g, out, x, y: -g)
 _MUL = ("*", operator.mul, _times_y, lambda g, out, x, y: g * x)
-_DIV = ("/", operator.truediv, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+_DIV = ("/", operator.truediv, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * (out / y))
 _POW = ("**", _power, _power_base, lambda g, out, x, y: g * out * _log_of_base(x))
 _MAXIMUM = ("maximum", lambda x, y: x if x >= y or x != x else y,
             lambda g, out, x, y: _won(g, x, y), lambda g, out, x, y: _won(g, y, x))
@@ -470,9 +470,9 @@ def _gate(g: Any, x: Any) -> Any:
 
 
 def _won(g: Any, x: Any, y: Any) -> Any:
-    """The share of x in the gradient g of the larger of x and y: all of it, or half of it for equals."""
+    """The share of x in the gradient g of the larger of x and y: all, half of it for equals, or nothing."""
     wins = _wins(x, y)
-    return _gate(g, wins) * wins / 2
+    return _gate(g, wins) / (3 - wins)      # 2 wins: g / 1, 1 win: g / 2
 
 
 def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None) -> Rule:
@@ -1250,7 +1250,10 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
     if lists and picks[-1] - picks[0] >= len(picks):
         raise IndexError("index: an int and a list with something between are ambiguous; index in two steps")
     dims = iter(enumerate(shape))
-    return tuple(None if i is None else _checked(i, *next(dims)) for i in items)
+    checked = [None if i is None else _checked(i, *next(dims)) for i in items]
+    left = [1 if i is None else len(i) for i in checked if type(i) is not int]
+    _sizes("index", (*left, *[size for _, size in dims]))
+    return tuple(checked)
 
 
 def _checked(i: Any, dim: int, size: int) -> Any:
@@ -1553,7 +1556,7 @@ class Tensor(Node):
     def permute(self, *dims: Any) -> Tensor:
         """The dimensions in another order, each given once."""
         given = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-        if len(_dims("permute", given, self.ndim)) != self.ndim:
+        if not len(_dims("permute", given, self.ndim)) == len(given) == self.ndim:
             raise ValueError(f"permute: {len(given)} dims for a Tensor of {self.ndim} dimensions")
         return self._permute([d % self.ndim for d in given])
 
@@ -2210,7 +2213,7 @@ def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
     params = [p for p in _nodes("clip_grad_norm", "parameter", params) if p.grad is not None]
     norm = math.sqrt(sum(sumprod(gs, gs) for gs in (flat(p.grad) for p in params)))
     scale = max_norm / (norm + 1e-6)            # PyTorch's guard against a norm of 0
-    if scale < 1:
+    if not scale >= 1:                          # a nan goes to all gradients, as in PyTorch
         new = [zip_map(lambda g: g * scale, len(shape_of(p.grad)), p.grad) for p in params]
         for p, scaled in zip(params, new):
             p.grad = scaled

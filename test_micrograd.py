@@ -1179,6 +1179,7 @@ def test_numbers_of_numpy_become_pythons(cls, shape):
     ("x.silu()", -BIG, 0, 0), ("x.gelu()", BIG, BIG, 1), ("x.gelu()", -BIG, 0, 0), ("x.relu()", BIG, BIG, 1),
     ("abs(x)", -BIG, BIG, -1), ("x.exp()", -BIG, 0, 0), ("x.sqrt()", BIG, 1e154, 5e-155),
     ("x.log()", BIG, math.log(BIG), 0), ("x.relu() * inf", -1.0, nan, 0), ("x.clip(0, 1) * inf", 2.0, inf, 0),
+    ("x.clip(1, -1)", -1.0, -1, 0), ("x.maximum(0) * 1.7e308", 0.5, 0.85e308, 1.7e308),
     ("x.maximum(2) * inf", 1.0, inf, 0), ("x.minimum(2) * inf", 3.0, inf, 0),
     ("x.maximum(1) * inf", 1.0, inf, inf), ("x.relu()", nan, nan, None), ("x.relu()", inf, inf, 1),
     ("x.relu()", -inf, 0, 0), ("x.exp()", inf, inf, inf),
@@ -1200,6 +1201,12 @@ def test_the_largest_numbers_inf_and_nan(source, x, out, slope):
         if slope is not None:
             y.backward()
             assert flat(node.grad) == [pytest.approx(slope, rel=1e-12, abs=1e-300, nan_ok=True)]
+
+
+def test_a_large_gradient_of_a_quotient():
+    y = Value(1e100)
+    (Value(1e300) / y).backward(1e200)
+    assert y.grad == pytest.approx(-1e300)
 
 
 @pytest.mark.parametrize("row", [[BIG, -BIG, 0.0], [-BIG, -BIG, -BIG], [800.0, 0.0, -800.0],
@@ -1558,6 +1565,8 @@ def test_clip_grad_norm_scales_all_gradients_together(max_norm):
     scale = min(1, max_norm / (13 + 1e-6))      # 1e-6 as PyTorch has it
     assert [v.grad, *t.grad[0]] == pytest.approx([3 * scale, -4 * scale, 12 * scale], rel=1e-15)
     assert unused.grad is None
+    v.grad = nan
+    assert math.isnan(clip_grad_norm([v, t], max_norm)) and math.isnan(t.grad[0][0])     # as PyTorch
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -1799,6 +1808,7 @@ ValueError  Tensor([]).reshape(-1, 0)  reshape  0
 ValueError  t.reshape(-2, -3)  reshape  -2
 TypeError  t.reshape(2.0, 3)  reshape  2.0
 ValueError  t.permute(0)  permute  1 dim  2 dim
+ValueError  Tensor(1.0).permute(0)  permute  1 dim  0 dim
 ValueError  t.permute(0, 0)  permute  twice
 IndexError  t.transpose(0, 2)  transpose  dim 2
 ValueError  t[0].mT  mT  (3,)
@@ -1819,6 +1829,8 @@ IndexError  t[[0, 1], [0]]  (2,)  (1,)
 IndexError  Tensor.ones(2, 2, 2)[[0, 1], :, [0, 1]]  two steps
 ValueError|IndexError  t[[[0, 1], [1]]]  ragged
 ValueError  t[::0]  index  step
+ValueError  t[2:]  index  (0, 3)
+ValueError  t[None, []]  index  (1, 0, 3)
 IndexError  Tensor.ones(2, 2, 2)[0, :, [1]]  ambiguous
 TypeError  t[0] = 1.0  assign  where
 ValueError  t.item()  item  (2, 3)

@@ -6,8 +6,8 @@
 
 "By hand" is backpropagation worked out on paper and written with the means of micrograd.py: lists of rows,
 and `sumprod`, `zip` and comprehensions over them. What the engine takes beyond that is the price of not
-having to do so. (It multiplies out what relu sets to 0 afterwards; to skip that would take 14 % off the
-moons, 2 % off the digits.) NumPy, by hand too, and PyTorch, in float64, have a column where they are
+having to do so. (It multiplies out what relu sets to 0 afterwards; to skip that would take 13 % off the
+moons, 3 % off the digits.) NumPy, by hand too, and PyTorch, in float64, have a column where they are
 installed. A peer is another micrograd in a wheel, or a script like microgpt; both run unchanged. All start
 from the same numbers, and the benchmark stops where their losses differ.
 """
