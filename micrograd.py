@@ -31,7 +31,6 @@ import os
 import random
 import struct
 import sys
-from array import array
 from contextlib import ContextDecorator, nullcontext, suppress
 from itertools import accumulate, chain, product, repeat
 from numbers import Number
@@ -50,15 +49,12 @@ __version__ = "1.0.0"
 _new = object.__new__
 
 
-# ----------------------------------------------------------------------------------------------------
-# The chain rule
-#
+# ---- The chain rule --------------------------------------------------------------------------------
 # Every operation makes a node that keeps its operands and, for each operand, a rule: a function that
 # turns g, the gradient of the final result with respect to the node, into the gradient with respect to
 # that operand. For out = x * y the rules are g * y and g * x. Rules are written with operators only, so
 # one and the same rule works on plain numbers, on Tensors, and on Values or Tensors that record a graph
 # themselves: that is all there is to gradients of gradients.
-# ----------------------------------------------------------------------------------------------------
 
 _LEAF: Tuple[str, Optional[Rule], Optional[Rule]] = ("", None, None)
 _ZERO = 0.0                     # the .grad of a Value before any backward pass: this very object
@@ -400,12 +396,9 @@ class no_grad(ContextDecorator):
             del _paused[get_ident()]
 
 
-# ----------------------------------------------------------------------------------------------------
-# The rules
-#
+# ---- The rules -------------------------------------------------------------------------------------
 # One entry per operation: its name, what it does to numbers, and what it does to the gradient g of its
 # result. Value and Tensor both take their operations from here.
-# ----------------------------------------------------------------------------------------------------
 
 def _power(x: Any, y: Any) -> Any:
     out = x ** y
@@ -476,10 +469,7 @@ def _won(g: Any, x: Any, y: Any) -> Any:
 
 
 def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None) -> Rule:
-    """A function of one Value, Tensor or number, from what it does to a number and its derivative.
-
-    `rows` does the same to a list of numbers at once, where that is worth having.
-    """
+    """A function of a Value, Tensor or number; `rows` is forward for a list of numbers, where that pays."""
     node_rule = (name, rule, None)
 
     def apply(x: Any) -> Any:
@@ -487,8 +477,8 @@ def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None)
             out = _new(Value)                   # as in _value, but inline: a hot path
             try:
                 out.data = forward(x.data)
-            except (ArithmeticError, ValueError) as error:
-                out.data = _explain(error, name, x.data)
+            except (ArithmeticError, ValueError):
+                out.data = _compute(name, forward, x.data)
             out.grad = _ZERO
             out.label = ""
             out._due = 0
@@ -501,10 +491,7 @@ def _function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = None)
         if isinstance(x, Tensor):
             data = map_rows(rows, x.ndim, x.data) if rows else _broadcast(name, forward, x)
             return _result(data, name, x, rule)
-        try:
-            return forward(x)
-        except (ArithmeticError, ValueError) as error:
-            return _explain(error, name, x)
+        return _compute(name, forward, x)
 
     apply.__name__, apply.__qualname__, apply.__doc__ = name, f"Node.{name}", f"{name}, elementwise."
     return apply
@@ -538,16 +525,19 @@ def _add_function(name: str, forward: Rule, rule: Rule, rows: Optional[Rule] = N
     return function
 
 
-def _explain(error: Exception, name: str, *numbers: Any, where: str = "") -> Any:
-    """Raise an error that names the operation and its operands; inf and nan instead pass through."""
-    if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
-        return numbers[0] * math.copysign(math.inf, numbers[1]) if name == "/" else math.nan
-    infix = len(numbers) == 2 and not name.isidentifier()
-    texts = [f"{x!r:.60}" for x in numbers]
-    if infix and texts[0].startswith("-"):
-        texts[0] = f"({texts[0]})"
-    call = f" {name} ".join(texts) if infix else f"{name}({', '.join(texts)})"
-    raise type(error)(f"{call}{where}: {error}") from None
+def _compute(name: str, forward: Rule, *numbers: Any, where: str = "") -> Any:
+    """forward(*numbers); an error names the operation and its operands, inf and nan pass through."""
+    try:
+        return forward(*numbers)
+    except (ArithmeticError, ValueError) as error:
+        if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
+            return numbers[0] * math.copysign(math.inf, numbers[1]) if name == "/" else math.nan
+        infix = len(numbers) == 2 and not name.isidentifier()
+        texts = [f"{x!r:.60}" for x in numbers]
+        if infix and texts[0].startswith("-"):
+            texts[0] = f"({texts[0]})"
+        call = f" {name} ".join(texts) if infix else f"{name}({', '.join(texts)})"
+        raise type(error)(f"{call}{where}: {error}") from None
 
 
 def _sigmoid(x: Any) -> float:
@@ -587,9 +577,7 @@ _log_of_base: Rule = _function("log", lambda x: math.log(x) if x > 0 else 0.0 if
 _BUILT_IN = frozenset(FUNCTIONS)
 
 
-# ----------------------------------------------------------------------------------------------------
-# Value: one number
-# ----------------------------------------------------------------------------------------------------
+# ---- Value: one number -----------------------------------------------------------------------------
 
 _PLAIN = frozenset([float, int])    # the usual types of numbers, told apart faster than by isinstance
 
@@ -618,12 +606,6 @@ def _value_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any,
     """An operator of Value, and its reflection (number - Value), from its entry in the rules."""
     both, left, right = (name, da, db), (name, da, None), (name, None, db)
 
-    def compute(x: Any, y: Any) -> Any:
-        try:
-            return forward(x, y)
-        except (ArithmeticError, ValueError) as error:
-            return _explain(error, name, x, y)
-
     def method(x: Any, y: Any) -> Any:
         out = _new(Value)                       # as in _value, but inline: this is the hot path
         try:
@@ -648,13 +630,13 @@ def _value_operators(name: str, forward: Rule, da: Rule, db: Rule) -> Tuple[Any,
 
     def other_kind(x: Any, y: Any) -> Any:
         if isinstance(y, Value):
-            return _value(compute(x.data, y.data), both, x, y)
+            return _value(_compute(name, forward, x.data, y.data), both, x, y)
         y = _number(y)
-        return y if y is NotImplemented else _value(compute(x.data, y), left, x, y)
+        return y if y is NotImplemented else _value(_compute(name, forward, x.data, y), left, x, y)
 
     def reflected(x: Any, y: Any) -> Any:
         y = _number(y)
-        return y if y is NotImplemented else _value(compute(y, x.data), right, y, x)
+        return y if y is NotImplemented else _value(_compute(name, forward, y, x.data), right, y, x)
 
     return method, reflected
 
@@ -801,12 +783,9 @@ def _nodes(name: str, what: str, items: Any) -> List[Any]:
     return nodes
 
 
-# ----------------------------------------------------------------------------------------------------
-# Nested lists
-#
+# ---- Nested lists ----------------------------------------------------------------------------------
 # The arithmetic of Tensors, on plain nested lists: no graph, no gradients. Recursion goes over the
 # dimensions (there are few); the loops over numbers run in C: map, zip, sum, sumprod.
-# ----------------------------------------------------------------------------------------------------
 
 try:
     from math import sumprod    # type: ignore[attr-defined]  # Python 3.12: three times as fast, more exact
@@ -839,15 +818,14 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
     """
     if values and isinstance(data, Value):
         return data
-    if isinstance(data, Value) or isinstance(data, Tensor) and (where or values):
-        raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number; Values and "
-                        "Tensors do not mix, and stack(...) joins Tensors")
-    if hasattr(data, "tolist"):
+    if hasattr(data, "tolist") and not (isinstance(data, Tensor) and (where or values)):
         data = data.tolist()
     if not isinstance(data, (list, tuple)):
-        if _number(data) is NotImplemented:
-            raise TypeError(f"{name}: {data!r:.200}{where and ' at ' + where} is not a number")
-        return _number(data)
+        number, place = _number(data), where and f" at {where}"
+        if number is NotImplemented:
+            hint = "; Values and Tensors do not mix, and stack(...) joins Tensors"
+            raise TypeError(f"{name}: {data!r:.200}{place} is not a number{hint * isinstance(data, Node)}")
+        return number
     if set(map(type, data)) <= _PLAIN:
         return list(data)
     if len(where) > 200:
@@ -868,11 +846,9 @@ def flat(data: Nested) -> List[Any]:
     """
     if type(data) is not list:
         return [data]
-    if not data or type(data[0]) is not list:
-        return data[:]
     while data and type(data[0]) is list:
         data = list(chain.from_iterable(data))
-    return data
+    return data[:]
 
 
 def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
@@ -883,7 +859,7 @@ def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
     """
     if not shape:
         return numbers[0]
-    if 0 in shape:
+    if 0 in shape:                              # what comes after a 0 cannot be seen in nested lists
         return copied(expand(0, (), shape[:shape.index(0) + 1]))
     numbers = list(numbers)
     for size in reversed(shape[1:]):
@@ -893,16 +869,11 @@ def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
 
 def copied(data: Nested) -> Nested:
     """data with lists of its own."""
-    if type(data) is not list:
-        return data
-    if not data or type(data[0]) is not list:
-        return data[:]
-    deeper = data[0] and type(data[0][0]) is list
-    return list(map(copied if deeper else list, data))
+    return zip_map(list, len(shape_of(data)) - 1, data) if type(data) is list else data
 
 
 def zip_map(f: Rule, ndim: int, *operands: Nested) -> Nested:
-    """f of the corresponding numbers of operands of one shape, of ndim dimensions.
+    """f of what operands of one shape have in the same place, ndim dimensions deep: numbers, if that is all.
 
     >>> zip_map(max, 2, [[1, 2], [3, 4]], [[4, 3], [2, 1]])
     [[4, 3], [3, 4]]
@@ -916,13 +887,7 @@ def zip_map(f: Rule, ndim: int, *operands: Nested) -> Nested:
 
 def map_rows(f: Rule, ndim: int, *operands: Nested) -> Nested:
     """Like zip_map, but f gets whole rows and gives a row; a number counts as a row of one."""
-    if ndim == 2:
-        return list(map(f, *operands))
-    if ndim == 1:
-        return f(*operands)
-    if ndim == 0:
-        return f(*[[x] for x in operands])[0]
-    return [map_rows(f, ndim - 1, *items) for items in zip(*operands)]
+    return zip_map(f, ndim - 1, *operands) if ndim else f(*[[x] for x in operands])[0]
 
 
 def broadcast_shape(name: str, *shapes: Shape) -> Shape:
@@ -956,35 +921,29 @@ def expand(data: Nested, shape: Shape, target: Shape) -> Nested:
     return data if shape[1:] == target[1:] else [expand(item, shape[1:], target[1:]) for item in data]
 
 
-def reduce_dim(f: Rule, data: Nested, dim: int) -> Nested:
-    """f of the numbers along one dimension, which disappears.
-
-    >>> reduce_dim(sum, [[1, 2], [3, 4]], 0), reduce_dim(sum, [[1, 2], [3, 4]], 1)
-    ([4, 6], [3, 7])
-    """
-    if dim:
-        return [reduce_dim(f, item, dim - 1) for item in data]
-    if data and type(data[0]) is list:
-        return [reduce_dim(f, column, 0) for column in zip(*data)]
-    return f(data)
-
-
 def permuted(data: Nested, dims: Sequence[int]) -> Nested:
     """data with its dimensions in the order dims: (1, 0) transposes a matrix.
 
     >>> permuted([[1, 2, 3], [4, 5, 6]], (1, 0))
     [[1, 4], [2, 5], [3, 6]]
     """
-    if list(dims) == sorted(dims):
-        return data
-    data, rest = _to_front(data, dims[0]), [d - (d > dims[0]) for d in dims[1:]]
-    return data if rest == sorted(rest) else [permuted(item, rest) for item in data]
+    order = list(range(len(dims)))                  # of the dimensions as they stand
+    for i, d in enumerate(dims if order != [*dims] else ()):
+        for k in reversed(range(i, order.index(d))):        # d moves forward to i: exchange k and k + 1
+            data = zip_map(lambda block: list(map(list, zip(*block))), k, data)
+            order[k], order[k + 1] = order[k + 1], order[k]
+    return data
 
 
-def _to_front(data: Nested, dim: int) -> Nested:
-    if dim > 1:
-        data = [_to_front(item, dim - 1) for item in data]
-    return list(map(list, zip(*data))) if dim else data     # zip exchanges the two outer dimensions
+def reduce_dim(f: Rule, data: Nested, *dims: int) -> Nested:
+    """f of the list of all numbers along these dimensions, which disappear.
+
+    >>> reduce_dim(sum, [[1, 2], [3, 4]], 0), reduce_dim(sum, [[1, 2], [3, 4]], 0, 1)
+    ([4, 6], 10)
+    """
+    rest = [d for d in range(len(shape_of(data))) if d not in dims]
+    blocks = permuted(data, [*rest, *dims])         # what is reduced comes last, as in one row
+    return zip_map(f if len(dims) == 1 else lambda block: f(flat(block)), len(rest), blocks)
 
 
 def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
@@ -1006,10 +965,8 @@ def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
     return [[sumprod(row, other) for other in w] for row in x]
 
 
-def matmul(x: Nested, y: Nested, ndim: int) -> Nested:
-    """Matrix products over equal leading dimensions: (..., n, k) and (..., k, m) -> (..., n, m)."""
-    if ndim > 2:
-        return [matmul(a, b, ndim - 1) for a, b in zip(x, y)]
+def matmul(x: Nested, y: Nested) -> Nested:
+    """The product of two matrices: (n, k) and (k, m) -> (n, m)."""
     columns = list(map(list, zip(*y)))              # lists: PyPy is slow with numbers in tuples
     lit = [k for k, column in enumerate(columns) if any(column)]
     if len(columns) < 20 or len(lit) > 0.9 * len(columns):
@@ -1019,13 +976,6 @@ def matmul(x: Nested, y: Nested, ndim: int) -> Nested:
     place = {k: i for i, k in enumerate(lit)}
     spread = operator.itemgetter(*[place.get(k, len(lit)) for k in range(len(columns))])
     return [list(spread(row)) for row in products(x, [columns[k] for k in lit + [dark]])]
-
-
-def concatenated(datas: Sequence[Nested], dim: int) -> Nested:
-    """Nested lists joined along one dimension."""
-    if dim:
-        return [concatenated(items, dim - 1) for items in zip(*datas)]
-    return list(chain.from_iterable(datas))
 
 
 # An index is a tuple with, for each dimension in turn: an int, a range, None (a new dimension), or a list
@@ -1078,11 +1028,6 @@ def _largest(row: Sequence[Any], best: Rule = max) -> Any:
     return next((x for x in row if x != x), None) or best(row)
 
 
-def _index_of_largest(row: Sequence[Any]) -> int:
-    top = _largest(row)
-    return next(i for i, x in enumerate(row) if x == top or x != x)
-
-
 # Stable for any finite input, because the largest exponent is 0.
 
 def _softmax(row: Sequence[Any]) -> List[float]:
@@ -1103,11 +1048,8 @@ def _log_softmax(row: Sequence[Any]) -> List[float]:
     return [x - top - log_total for x in row]
 
 
-# ----------------------------------------------------------------------------------------------------
-# Tensor: nested lists of numbers
-#
+# ---- Tensor: nested lists of numbers ---------------------------------------------------------------
 # Names, shapes and numbers are PyTorch's. Each operation is a kernel from the section above, and a rule.
-# ----------------------------------------------------------------------------------------------------
 
 def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
     """forward on the numbers of Tensors or plain numbers, broadcast to one shape."""
@@ -1120,13 +1062,9 @@ def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
     try:
         return zip_map(forward, len(shape), *datas)
     except (ArithmeticError, ValueError):       # once more, slowly, to say where
-        def attempt(index: Tuple[int, ...]) -> Any:
-            numbers = [take(data, index) for data in datas]
-            try:
-                return forward(*numbers)
-            except (ArithmeticError, ValueError) as error:
-                return _explain(error, name, *numbers, where=f" at index {list(index)}")
-        return nest([attempt(index) for index in product(*map(range, shape))], shape)
+        places = map(list, product(*map(range, shape)))
+        return zip_map(lambda *numbers: _compute(name, forward, *numbers, where=f" at index {next(places)}"),
+                       len(shape), *datas)
 
 
 def _result(data: Nested, name: str, a: Any, da: Optional[Rule],
@@ -1199,7 +1137,7 @@ def _dims(name: str, dim: Any, ndim: int) -> Tuple[int, ...]:
     given = dim if isinstance(dim, (tuple, list)) else (dim,)
     for d in given:
         if type(d) is not int:
-            raise TypeError(f"{name}: dim must be an int or several, not {d!r}")
+            raise TypeError(f"{name}: a dim must be an int, not {d!r}")
         if not -max(ndim, 1) <= d < max(ndim, 1):
             raise IndexError(f"{name}: dim {d} is out of range for a Tensor of {ndim} dimensions")
     dims = sorted({d % ndim for d in given}) if ndim else []
@@ -1210,9 +1148,7 @@ def _dims(name: str, dim: Any, ndim: int) -> Tuple[int, ...]:
 
 def _one_dim(name: str, dim: Any, ndim: int) -> int:
     """dim, one int, counted from the front; 0 for a Tensor of 0 dimensions."""
-    if type(dim) is not int:
-        raise TypeError(f"{name}: dim must be an int, not {dim!r}")
-    return (*_dims(name, dim, ndim), 0)[0]
+    return (*_dims(name, (dim,), ndim), 0)[0]
 
 
 def _sizes(name: str, shape: Tuple[Any, ...], least: int = 0) -> Shape:
@@ -1230,40 +1166,39 @@ def _sizes(name: str, shape: Tuple[Any, ...], least: int = 0) -> Shape:
 
 def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
     """An index as `take` wants it, checked against the shape."""
-    items = [list(i) if isinstance(i, range) else
-             i.tolist() if hasattr(i, "tolist") and not isinstance(i, Node) else i
-             for i in (index if isinstance(index, tuple) else (index,))]
-    lists, dots = [i for i in items if isinstance(i, list)], [k for k, i in enumerate(items) if i is Ellipsis]
+    items = list(index) if isinstance(index, tuple) else [index]
+    dots = [k for k, i in enumerate(items) if i is Ellipsis]
     used = sum(i is not None and i is not Ellipsis for i in items)
     if used > len(shape) or len(dots) > 1:
         raise IndexError(f"index: {used} indices for a Tensor of shape {shape}, and at most one ...")
-    if len(lists) > 1:
-        sizes = [shape_of(nested(i, "index")) for i in lists]
-        if len(lists) < len(items) or sizes.count(sizes[0]) < len(sizes):
-            raise IndexError(f"index: lists of shapes {sizes}: several must be equal, with nothing beside "
-                             "them; index in two steps instead")
-        checked = [_checked(i, dim, shape[dim]) for dim, i in enumerate(lists)]
-        return (zip_map(lambda *places: places, len(sizes[0]), *checked),)
     for at in dots:
         items[at:at + 1] = [slice(None)] * (len(shape) - used)
-    picks = [k for k, i in enumerate(items) if not isinstance(i, slice) and i is not None]
+    dims = iter(enumerate(shape))
+    items = [None if i is None else _checked(i, *next(dims)) for i in items]
+    lists = [i for i in items if type(i) is list]
+    picks = [k for k, i in enumerate(items) if type(i) in (int, list)]
+    if len(lists) > 1:
+        shapes = list(map(shape_of, lists))
+        if len(lists) < len(items) or shapes.count(shapes[0]) < len(shapes):
+            raise IndexError(f"index: lists of shapes {shapes}: several must be equal, with nothing beside "
+                             "them; index in two steps instead")
+        return (zip_map(lambda *places: places, len(shapes[0]), *lists),)
     if lists and picks[-1] - picks[0] >= len(picks):
         raise IndexError("index: an int and a list with something between are ambiguous; index in two steps")
-    dims = iter(enumerate(shape))
-    checked = [None if i is None else _checked(i, *next(dims)) for i in items]
-    left = [1 if i is None else len(i) for i in checked if type(i) is not int]
+    left = [1 if i is None else len(i) for i in items if type(i) is not int]
     _sizes("index", (*left, *[size for _, size in dims]))
-    return tuple(checked)
+    return tuple(items)
 
 
 def _checked(i: Any, dim: int, size: int) -> Any:
-    """One item of an index, for a dimension of the given size."""
-    if isinstance(i, slice) and i.step == 0:
-        raise ValueError("index: the step of a slice must not be 0")
+    """One item of an index, for a dimension of the given size: an int, a range, or a list of ints."""
     if isinstance(i, slice):
+        if i.step == 0:
+            raise ValueError("index: the step of a slice must not be 0")
         return range(*i.indices(size))
-    if isinstance(i, list):
-        return [_checked(k, dim, size) for k in nested(i, "index")]
+    if isinstance(i, (list, range)) or hasattr(i, "tolist") and not isinstance(i, Node):
+        places = nested(list(i) if isinstance(i, range) else i, "index")
+        return zip_map(lambda k: _checked(k, dim, size), len(shape_of(places)), places)
     if isinstance(i, bool) or not hasattr(i, "__index__"):
         hint = "; for a mask use where(...)" if isinstance(i, (bool, Tensor)) else ""
         raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None or list of ints{hint}")
@@ -1435,8 +1370,8 @@ class Tensor(Node):
         if len(ys) == 1:
             return (self @ other.reshape(*ys, 1)).squeeze(-1)
         batch = xs[:-2] if xs[:-2] == ys[:-2] else broadcast_shape(f"matmul: {xs} @ {ys}", xs[:-2], ys[:-2])
-        data = matmul(expand(self.data, xs, batch + xs[-2:]), expand(other.data, ys, batch + ys[-2:]),
-                      len(batch) + 2)
+        data = zip_map(matmul, len(batch), expand(self.data, xs, batch + xs[-2:]),
+                       expand(other.data, ys, batch + ys[-2:]))
         return _result(data, "matmul", self, lambda g, out, x, y: g @ y.mT,
                        other, lambda g, out, x, y: x.mT @ g)
 
@@ -1446,26 +1381,21 @@ class Tensor(Node):
     # reductions: dim is None for all dimensions, an int or several; keepdim leaves them in with size 1
 
     def _reduce(self, name: str, f: Rule, dim: Any, keepdim: bool, rule: Rule, least: int = 0) -> Tensor:
-        """f over dim, of at least so many elements.
+        """f over dim, of at least so many elements; n of them make one number.
 
-        rule(g, out, x, n) gets g with the reduced dimensions kept, so that it broadcasts, and n, the number
-        of elements in each reduction.
+        rule(g, out, x, n) gets g and out with the reduced dimensions kept, so that they broadcast.
         """
-        shape, data = self.shape, self.data
+        shape = self.shape
         dims = _dims(name, dim, len(shape))
         kept = tuple([1 if i in dims else size for i, size in enumerate(shape)])
         n = math.prod([shape[d] for d in dims])
         if n < least:
             raise ValueError(f"{name}: {n} elements along dim {dim} of shape {shape}, {least} needed")
-        if len(dims) == len(kept):
-            data = f(flat(data))
-        else:
-            for d in reversed(dims):
-                data = reduce_dim(f, data, d)
-            data = data if dims else copied(data)
+        whole = len(dims) == len(shape)
+        data = f(flat(self.data)) if whole else reduce_dim(f, self.data, *dims)
         if keepdim:
             data = nest(flat(data), kept)
-        if keepdim or len(dims) == len(kept):
+        if keepdim or whole:
             return _result(data, name, self, lambda g, out, x: rule(g, out, x, n))
         return _result(data, name, self, lambda g, out, x: rule(g.reshape(kept), out.reshape(kept), x, n))
 
@@ -1504,10 +1434,7 @@ class Tensor(Node):
         """The index of the (first) largest element over dim, as an int or nested lists of ints."""
         if not self.size:
             raise ValueError(f"argmax: no elements in shape {self.shape}")
-        if dim is None:
-            return _index_of_largest(flat(self.data))
-        d = _one_dim("argmax", dim, self.ndim)
-        return reduce_dim(_index_of_largest, self.data if self.ndim else [self.data], d)
+        return reduce_dim(lambda row: row.index(_largest(row)), self.data, *_dims("argmax", dim, self.ndim))
 
     def logsumexp(self, dim: Any, keepdim: bool = False) -> Tensor:
         """log(sum(exp(x))) over dim."""
@@ -1631,19 +1558,21 @@ class Tensor(Node):
 
     def __repr__(self) -> str:
         """Short numbers; of a large Tensor only the corners, and the shape."""
-        shape, large, corners = self.shape, self.size > 1000, self.data
-        for dim in range(len(shape)) if large else ():
-            corners = _corners(corners, dim)
-        words = zip_map(lambda x: f"{x:.4g}" if isinstance(x, float) else str(x), len(shape), corners)
+        shape, large = self.shape, self.size > 1000
+        words = zip_map(lambda x: f"{x:.4g}" if isinstance(x, float) else str(x), len(shape),
+                        _corners(self.data) if large else self.data)
         width = max(map(len, flat(words)), default=0)
         return f"Tensor({_written(words, width, 8)}{f', shape={shape}' if large or 0 in shape else ''})"
 
 
-def _corners(data: Nested, dim: int) -> Nested:
-    if dim:
-        return [_corners(item, dim - 1) for item in data]
-    dots = expand("...", (), shape_of(data)[1:])
-    return data if len(data) <= 7 else data[:3] + [dots] + data[-3:]
+def _corners(data: Nested) -> Nested:
+    """Three items from each end of each dimension, and dots between them."""
+    if type(data) is not list:
+        return data
+    if len(data) <= 7:
+        return list(map(_corners, data))
+    ends = list(map(_corners, data[:3] + data[-3:]))
+    return ends[:3] + [expand("...", (), shape_of(ends[0]))] + ends[3:]
 
 
 def _written(words: Nested, width: int, indent: int) -> str:
@@ -1678,7 +1607,8 @@ def cat(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     def split(g: Any, out: Any, parts: Any) -> List[Any]:
         before = tuple(map(range, g.shape[:d]))
         return [g._take(before + (range(start, end),)) for start, end in zip(ends, ends[1:])]
-    return _result(copied(concatenated([t.data for t in parts], d)), "cat", None, None, parts, split)
+    data = zip_map(lambda *blocks: list(chain(*blocks)), d, *[t.data for t in parts])
+    return _result(copied(data), "cat", None, None, parts, split)
 
 
 def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
@@ -1709,9 +1639,7 @@ def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
                    (weight,) if bias is None else (weight, bias), to_parts)
 
 
-# ----------------------------------------------------------------------------------------------------
-# Networks
-# ----------------------------------------------------------------------------------------------------
+# ---- Networks --------------------------------------------------------------------------------------
 
 class Module:
     """Something with parameters: the Values and Tensors in its attributes, in lists, dicts and modules there.
@@ -1722,22 +1650,19 @@ class Module:
     def _children(self) -> Iterable[Tuple[Any, Any]]:
         return vars(self).items()
 
-    def _named(self, prefix: str = "") -> Dict[str, Any]:
-        return {prefix + ".".join(map(str, path)): node for path, node in _leaves(self)}
-
     def __call__(self, x: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
     def named_parameters(self, prefix: str = "") -> Iterator[Tuple[str, Any]]:
         """(name, parameter) for everything that requires a gradient, each parameter once."""
         first: Dict[Any, str] = {}
-        for name, p in self._named(prefix).items():
+        for name, p in list(_leaves(self, prefix)):
             if p.requires_grad and first.setdefault(p, name) == name:
                 yield name, p
 
     def parameters(self) -> List[Any]:
         """All that an optimizer should change."""
-        return list(dict.fromkeys([p for _, p in _leaves(self) if p.requires_grad]))
+        return list(dict.fromkeys([p for _, p in _leaves(self, "") if p.requires_grad]))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -1746,7 +1671,7 @@ class Module:
 
     def state_dict(self, prefix: str = "") -> Dict[str, Nested]:
         """A copy of all data, as numbers and nested lists by name; constants are included."""
-        return {name: copied(p.data) for name, p in self._named(prefix).items()}
+        return {name: copied(p.data) for name, p in _leaves(self, prefix)}
 
     def load_state_dict(self, state: Dict[str, Any], prefix: str = "") -> None:
         """Take the data from state, which must have the names and shapes of state_dict(prefix).
@@ -1754,9 +1679,8 @@ class Module:
         With a prefix, other names are left alone. ValueError when a name is missing or unknown, or a
         shape differs; nothing is changed then.
         """
-        mine, given = self._named(prefix), _with_prefix(state, prefix)
-        _same_names(mine.keys(), given.keys())
-        new = {name: _fitting(given[name], name, shape_of(p.data)) for name, p in mine.items()}
+        mine = dict(_leaves(self, prefix))
+        new = _matching(_with_prefix(state, prefix), {name: shape_of(p.data) for name, p in mine.items()})
         for name, p in mine.items():
             p.data = new[name]
 
@@ -1768,17 +1692,15 @@ class Module:
         return "\n".join([f"{type(self).__name__}(", *lines, f")  # {total} parameters"])
 
 
-def _leaves(value: Any, path: Tuple[Any, ...] = (), above: Tuple[Any, ...] = ()) -> List[Tuple[Any, Any]]:
-    """(path, node) of all Values and Tensors below value; `above` guards against modules in themselves."""
-    found: List[Tuple[Any, Any]] = []
+def _leaves(value: Any, prefix: str, above: Tuple[Any, ...] = ()) -> Iterator[Tuple[str, Any]]:
+    """(name, node) for all Values and Tensors below value; `above` guards against modules in themselves."""
     above += (value,)
     for key, child in (value._children() if isinstance(value, Module) else
                        value.items() if isinstance(value, dict) else enumerate(value)):
         if isinstance(child, (Value, Tensor)):
-            found.append((path + (key,), child))
+            yield f"{prefix}{key}", child
         elif isinstance(child, (Module, list, tuple, dict)) and not any(child is other for other in above):
-            found += _leaves(child, path + (key,), above)
-    return found
+            yield from _leaves(child, f"{prefix}{key}.", above)
 
 
 def _with_prefix(state: Any, prefix: str) -> Dict[str, Any]:
@@ -1787,16 +1709,17 @@ def _with_prefix(state: Any, prefix: str) -> Dict[str, Any]:
     return {name: x for name, x in state.items() if name.startswith(prefix)}
 
 
-def _same_names(mine: Any, given: Any) -> None:
-    if mine != given:
-        missing, unexpected = sorted(mine - given), sorted(given - mine)
+def _matching(given: Dict[str, Any], shapes: Dict[str, Shape]) -> Dict[str, Nested]:
+    """The data that are given, which must have just these names and shapes, in this order."""
+    if given.keys() != shapes.keys():
+        missing, unexpected = sorted(shapes.keys() - given.keys()), sorted(given.keys() - shapes.keys())
         raise ValueError(f"load_state_dict: missing {missing}, unexpected {unexpected}")
-
-
-def _fitting(x: Any, name: str, shape: Shape) -> Nested:
-    data = nested(x.data if isinstance(x, Value) else x, f"load_state_dict: {name}")
-    if shape_of(data) != shape:
-        raise ValueError(f"load_state_dict: {name} has shape {shape_of(data)}, here it is {shape}")
+    data = {}
+    for name, shape in shapes.items():
+        x = given[name]
+        data[name] = nested(x.data if isinstance(x, Value) else x, f"load_state_dict: {name}")
+        if shape_of(data[name]) != shape:
+            raise ValueError(f"load_state_dict: {name} has shape {shape_of(data[name])}, here it is {shape}")
     return data
 
 
@@ -1851,7 +1774,7 @@ class Neuron(Module):
         return out if act == "linear" else getattr(out, act)() if type(act) is str else act(out)
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {name: x for name, x in vars(self).items() if name not in ("_row", "_of")}
+        return {**vars(self), "_row": None, "_of": ()}
 
     def _children(self) -> Iterable[Tuple[Any, Any]]:
         return (("w", self.w), ("b", self.b))
@@ -1957,11 +1880,8 @@ class Sequential(Module):
         return len(self.steps)
 
 
-# ----------------------------------------------------------------------------------------------------
-# Losses
-#
+# ---- Losses ----------------------------------------------------------------------------------------
 # One formula each, for Tensors and for (nested) lists of Values. `reduction` is "mean", "sum" or "none".
-# ----------------------------------------------------------------------------------------------------
 
 def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
     """Mean squared error, (prediction - target)**2; targets of the same shape."""
@@ -2051,11 +1971,8 @@ def _reduced(name: str, losses: Any, reduction: str) -> Any:
     return total if reduction == "sum" else total / len(losses)
 
 
-# ----------------------------------------------------------------------------------------------------
-# Optimizers
-#
+# ---- Optimizers ------------------------------------------------------------------------------------
 # The formulas and keywords are PyTorch's. A step works out all new numbers before it changes any.
-# ----------------------------------------------------------------------------------------------------
 
 def _not_negative(name: str, x: Any) -> Any:
     if _number(x) is NotImplemented or isinstance(x, complex) or not x >= 0:
@@ -2128,18 +2045,20 @@ class Optimizer:
 
     def load_state_dict(self, state: Dict[str, Any], prefix: str = "") -> None:
         """Go on from a state_dict(prefix). ValueError when it does not fit; nothing is changed then."""
-        given, lr = _with_prefix(state, prefix), prefix + "lr"
-        names = [{f"{prefix}{i}.{key}": key for key in self._KEYS} for i in range(len(self.params))]
-        names = [mine if mine.keys() & given.keys() else {} for mine in names]     # {} has made no step yet
-        _same_names({lr}.union(*names), given.keys())
-        new: List[Dict[str, Any]] = [{} for _ in names]
-        for state, mine, p in zip(new, names, self.params):
-            for name, key in mine.items():
-                x = _fitting(given[name], name, () if key == "step" else shape_of(p.data))
-                if key == "step" and not (x >= 1 and x % 1 == 0):
-                    raise ValueError(f"load_state_dict: {name} must be a whole number of at least 1, not {x}")
-                state[key] = int(x) if key == "step" else flat(x)
-        self.lr, self.state = _fitting(given[lr], lr, ()), new
+        given = _with_prefix(state, prefix)
+        shapes: Dict[str, Shape] = {prefix + "lr": ()}
+        for i, p in enumerate(self.params):
+            mine = {f"{prefix}{i}.{key}": () if key == "step" else shape_of(p.data) for key in self._KEYS}
+            if mine.keys() & given.keys():          # else it has made no step yet
+                shapes.update(mine)
+        (_, lr), *found = _matching(given, shapes).items()
+        new: List[Dict[str, Any]] = [{} for _ in self.params]
+        for name, x in found:
+            number, key = name[len(prefix):].split(".")
+            if key == "step" and not (x >= 1 and x % 1 == 0):
+                raise ValueError(f"load_state_dict: {name} must be a whole number of at least 1, not {x}")
+            new[int(number)][key] = int(x) if key == "step" else flat(x)
+        self.lr, self.state = lr, new
 
 
 def _plus(x: List[Any], factor: Any, y: List[Any]) -> List[Any]:
@@ -2220,9 +2139,7 @@ def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
     return norm
 
 
-# ----------------------------------------------------------------------------------------------------
-# Checking
-# ----------------------------------------------------------------------------------------------------
+# ---- Checking --------------------------------------------------------------------------------------
 
 def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1e-5) -> bool:
     """Compare the gradients of f(*inputs) with central differences, (f(x + eps) - f(x - eps)) / (2 eps).
@@ -2237,10 +2154,9 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1
     if not inputs:
         raise ValueError("gradcheck: no inputs to differentiate by")
     _nodes("gradcheck", "input", inputs)
-    _nodes("gradcheck", "result", [f(*inputs)])
 
     def weighted() -> Any:
-        out = f(*inputs)
+        out, = _nodes("gradcheck", "result", [f(*inputs)])
         if isinstance(out, Value):
             return out
         return (out * nest([1 + i % 7 for i in range(out.size)], out.shape)).sum()
@@ -2262,17 +2178,12 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1
     return True
 
 
-# ----------------------------------------------------------------------------------------------------
-# Saving
-#
+# ---- Saving ----------------------------------------------------------------------------------------
 # A safetensors file is the length of a header (8 bytes, little-endian), the header (JSON: dtype, shape
 # and place of each tensor by name), then the numbers of all tensors, row by row, end to end. Nothing in
 # it is ever executed, but a length or a shape can lie: `load` checks every rule before it takes memory,
 # and `save` keeps to the same rules.
-# ----------------------------------------------------------------------------------------------------
 
-if TYPE_CHECKING:
-    _Entry = Tuple[int, int, str, str, List[int]]   # begin and end of the data, name, dtype, shape
 _CODES = {"F64": "d", "F32": "f", "F16": "e", "BF16": "H", "I64": "q", "I32": "i", "I16": "h", "I8": "b",
           "U64": "Q", "U32": "I", "U16": "H", "U8": "B", "BOOL": "?"}   # the letters of struct
 _MAX_HEADER = 100_000_000                       # bytes
@@ -2327,7 +2238,7 @@ def _encode(name: str, value: Any, dtype: str) -> Tuple[Shape, bytes]:
     data = nested(value.data if isinstance(value, Value) else value, what)
     try:
         name.encode()                           # ValueError for half a surrogate pair
-        numbers = array("d", flat(data))        # TypeError for complex numbers
+        numbers = list(map(float, flat(data)))  # TypeError for complex numbers
         return shape_of(data), struct.pack(f"<{len(numbers)}{_CODES[dtype]}", *numbers)
     except (TypeError, ValueError, OverflowError) as error:
         raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{what}: {error}") from None
@@ -2340,10 +2251,10 @@ def _decode(raw: bytes, dtype: str, shape: List[int]) -> Nested:
         wide[2::4], wide[3::4] = raw[::2], raw[1::2]
         raw, dtype = bytes(wide), "F32"
     numbers = struct.unpack(f"<{math.prod(shape)}{_CODES[dtype]}", raw)
-    return nest(numbers, tuple(shape[:shape.index(0) + 1] if 0 in shape else shape))
+    return nest(numbers, tuple(shape))
 
 
-def _read_header(raw: bytes, size: int) -> List[_Entry]:
+def _read_header(raw: bytes, size: int) -> List[Tuple[Any, ...]]:
     """The entries of a header, in the order of the `size` bytes of data; ValueError for a broken rule."""
     _require(raw[:1] == b"{" and len(raw) <= _MAX_HEADER, "the header does not begin with { or is too long")
     import json
@@ -2365,8 +2276,8 @@ def _read_header(raw: bytes, size: int) -> List[_Entry]:
     return entries
 
 
-def _read_entry(name: str, info: Any) -> _Entry:
-    """The entry of one name in a header."""
+def _read_entry(name: str, info: Any) -> Tuple[Any, ...]:
+    """One entry of a header: where its data begin and end, its name, dtype and shape."""
     _require(isinstance(info, dict) and set(info) == {"dtype", "shape", "data_offsets"},
              f"{name!r} needs dtype, shape and data_offsets, and nothing else")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
@@ -2403,8 +2314,7 @@ def _replace(path: _Path, chunks: List[bytes]) -> None:
     """Put these bytes in the place of `path`, where the old ones stay until the new ones are on the disk."""
     path = os.path.realpath(os.fsdecode(path))  # a symbolic link stays one
     _require(os.path.isfile(path) or not os.path.exists(path), f"save: {path!r} is not a file", OSError)
-    folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".{os.urandom(8).hex()}.tmp")
+    temporary = os.path.join(os.path.dirname(path), f".{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             with suppress(OSError):             # the first of its name, or a disk without permissions
@@ -2416,26 +2326,14 @@ def _replace(path: _Path, chunks: List[bytes]) -> None:
     finally:
         with suppress(FileNotFoundError):       # in its place by now
             os.remove(temporary)
-    with suppress(OSError):                     # Windows cannot open a directory
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
-# ----------------------------------------------------------------------------------------------------
-# Drawing
-#
+# ---- Drawing ---------------------------------------------------------------------------------------
 # A node stands one column before the first that uses it, and an edge gets a bend in every column that it
 # passes. Sweeping to and fro, each column is sorted by the mean position of its neighbours, so that few
 # edges cross, and moved there as far as there is room. x is along the edges and y across; from top to
 # bottom (`turn` is -1) the same picture is drawn with the two exchanged.
-# ----------------------------------------------------------------------------------------------------
 
-if TYPE_CHECKING:
-    _Places = List[List[int]]
-    _Pair = Tuple[float, ...]
 _CHARACTER, _LINE, _PADDING, _GAP, _ARROW = 7.25, 16, 7, 14, 20     # pixels
 _DOT_ESCAPES = str.maketrans({**{c: "\\" + c for c in '\\"{}|<>'}, "&": "&amp;", "\n": "\\n"})
 _XML_ESCAPES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
@@ -2486,7 +2384,7 @@ def draw_dot(root: Any, rankdir: str = "LR", max_nodes: int = 500) -> Drawing:
     return Drawing(_dot_text(texts, ops, operands, rankdir), _svg_text(texts, ops, operands, rankdir))
 
 
-def _numbered(roots: Sequence[Any]) -> Tuple[List[Any], _Places]:
+def _numbered(roots: Sequence[Any]) -> Tuple[List[Any], List[List[int]]]:
     """The nodes of the graph, operands first, and for each the places of its operands in this list."""
     nodes: List[Any] = []
     operands, place = [], {}
@@ -2541,7 +2439,7 @@ def _decimals(x: Any) -> str:
         return "None" if x is None else "…"
 
 
-def _dot_text(texts: List[List[str]], ops: List[str], operands: _Places, rankdir: str) -> str:
+def _dot_text(texts: List[List[str]], ops: List[str], operands: List[List[int]], rankdir: str) -> str:
     """A record for each node and, in front of it, an ellipse for its operation."""
     lines = ["digraph {", f'rankdir={rankdir}; node [fontname="monospace"]']
     for n, op in enumerate(ops):
@@ -2553,7 +2451,7 @@ def _dot_text(texts: List[List[str]], ops: List[str], operands: _Places, rankdir
     return "\n".join(lines + ["}\n"])
 
 
-def _svg_text(texts: List[List[str]], ops: List[str], operands: _Places, rankdir: str) -> str:
+def _svg_text(texts: List[List[str]], ops: List[str], operands: List[List[int]], rankdir: str) -> str:
     """The same as a picture."""
     turn, left = 1 if rankdir == "LR" else -1, [places[:] for places in operands]
     column = _add_bends(left)
@@ -2591,14 +2489,14 @@ def _node(op: str, texts: List[str], turn: int) -> Tuple[str, float, float]:
     return svg, x, max(widths)
 
 
-def _text_size(text: str) -> _Pair:
+def _text_size(text: str) -> Tuple[float, ...]:
     """Width and height of a text with some space around it; Chinese and emoji are twice as wide."""
     lines = text.split("\n")
     return (max(sum(1 + (c > "\u2e7f") for c in line) for line in lines) * _CHARACTER + 2 * _PADDING,
             len(lines) * _LINE + _PADDING)
 
 
-def _rectangle(kind: str, text: str, middle: _Pair, size: _Pair) -> str:
+def _rectangle(kind: str, text: str, middle: Tuple[float, ...], size: Tuple[float, ...]) -> str:
     """A text in the middle of a rectangle."""
     (x, y), (width, height), lines = middle, size, text.translate(_XML_ESCAPES).split("\n")
     svg = (f'<rect class="{kind}" {_COLORS[kind]} x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" '
@@ -2617,7 +2515,7 @@ def _link(x0: float, y0: float, x1: float, y1: float, x2: float, arrow: bool, tu
     return f'<path d="{path}" fill="none" stroke="#848d97" stroke-width="1.3"/>'
 
 
-def _add_bends(left: _Places) -> List[int]:
+def _add_bends(left: List[List[int]]) -> List[int]:
     """The column of each point. `left` grows by a bend where edges pass a column, one for those of a node."""
     steps, bends = [0] * len(left), {}                  # steps on the longest path to the end
     for n in reversed(range(len(left))):
@@ -2635,10 +2533,10 @@ def _add_bends(left: _Places) -> List[int]:
     return [last - step for step in steps]
 
 
-def _sweep(left: _Places, column: List[int], widths: Sequence[float]) -> Dict[int, float]:
+def _sweep(left: List[List[int]], column: List[int], widths: Sequence[float]) -> Dict[int, float]:
     """The y of each point. Leaves weigh next to nothing, so that what is computed runs straight."""
-    right: _Places = [[] for _ in left]
-    columns: _Places = [[] for _ in range(max(column) + 1)]
+    right: List[List[int]] = [[] for _ in left]
+    columns: List[List[int]] = [[] for _ in range(max(column) + 1)]
     for p, neighbours in enumerate(left):
         columns[column[p]].append(p)
         for q in neighbours:
@@ -2673,7 +2571,7 @@ def _settle(wishes: List[Tuple[float, float, float]]) -> List[float]:
     return [start + offset for start, offset in zip(starts, offsets)]
 
 
-def _stretch(left: _Places, column: List[int], lengths: Sequence[float],
+def _stretch(left: List[List[int]], column: List[int], lengths: Sequence[float],
              y: Dict[int, float]) -> Tuple[List[float], List[float]]:
     """The x where the column of each point starts and ends: far from the one before if edges are steep."""
     gaps, longest = [0.0] + [30.0] * max(column), [0.0] * (max(column) + 1)
@@ -2684,9 +2582,7 @@ def _stretch(left: _Places, column: List[int], lengths: Sequence[float],
     return [end[c] - longest[c] for c in column], [end[c] for c in column]
 
 
-# ----------------------------------------------------------------------------------------------------
-# Code written for micrograd runs unchanged, and the file checks itself
-# ----------------------------------------------------------------------------------------------------
+# ---- Code written for micrograd runs unchanged, and the file checks itself -------------------------
 
 engine = nn = sys.modules[__name__]     # from micrograd.engine import Value; from micrograd.nn import MLP
 for _alias in ("engine", "nn"):
@@ -2694,48 +2590,41 @@ for _alias in ("engine", "nn"):
 
 
 def _self_check() -> bool:
-    """Doctests, and gradients of first and second order of every operation; prints a line per section."""
+    """Are all examples in docstrings right, and all first and second derivatives? Prints what is not."""
     import doctest
-    functions = list(FUNCTIONS.values())
-    failures, tests = doctest.testmod(engine)
-    print(f"{'examples in docstrings':24} {tests - failures} of {tests} are right")
-    x, y = Value(0.6), Value(1.7)
-    t, u = Tensor([[0.3, 1.4, 0.8], [1.1, 0.5, 2.0]]), Tensor([1.2, 0.7, 0.4])
-    operators: List[Rule] = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
-                             lambda a, b: a.maximum(b), lambda a, b: a.minimum(b)]
-    unary: List[Rule] = [*functions, operator.neg, abs,
-                         lambda a: a.clip(0.4, 1.3), lambda a: a.leaky_relu(0.1)]
+    unary: List[Rule] = [*FUNCTIONS.values(), operator.neg, abs, Node.leaky_relu,
+                         lambda a: a.clip(0.4, 1.3)]
+    binary: List[Rule] = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
+                          Node.maximum, Node.minimum]
     tensors: List[Rule] = [
-        lambda a: a.sum(0), lambda a: a.mean(-1), lambda a: a.var(), lambda a: a.max(0), lambda a: a.min(1),
-        lambda a: a.softmax(0), lambda a: a.log_softmax(-1), lambda a: a.logsumexp(1), lambda a: a.T,
+        lambda a: a.sum(0), lambda a: a.mean(-1), Tensor.var, lambda a: a.max(0), lambda a: a.min(1),
+        lambda a: a.softmax(0), Tensor.log_softmax, lambda a: a.logsumexp(1), lambda a: a.T,
         lambda a: a.reshape(-1), lambda a: a.unsqueeze(1).broadcast_to(2, 4, 3), lambda a: a[[1, 1, 0], 1:],
         lambda a: a[range(2), [2, 0]], lambda a: cat([a, a], 1), lambda a: stack([a, a], 1),
         lambda a: where(a > 1, a, 0), lambda a: a @ a.T, lambda a: linear(a, a, a[:, 0]),
         lambda a: cross_entropy(a, [2, 0]), lambda a: mse_loss(a, [[1.0] * 3] * 2),
         lambda a: hinge_loss(a, [[1, -1, 1]] * 2),
         lambda a: binary_cross_entropy_with_logits(a, [[1, 0, 1]] * 2)]
-    good = not failures
-
-    def square(x: Any) -> Any:
-        return (x * x).sum() if isinstance(x, Tensor) else x * x
-
-    sections: List[Tuple[str, List[Rule], Tuple[Any, ...]]] = [
-        ("operators of Values", [*operators, lambda a, b: dot([a, b], [b, 3.0], a)], (x, y)),
-        ("operators of Tensors", operators, (t, u)), ("functions of Values", unary, (x,)),
-        ("functions of Tensors", unary, (t,)), ("what only Tensors have", tensors, (t,))]
-    for name, operations, inputs in sections:
-        right = 0
-        for f in operations:
-            def slopes(*inputs: Any) -> Any:
-                return sum([square(g) + square(x) for g, x in
-                            zip(grad(square(f(*inputs)), inputs, create_graph=True), inputs)])
-            try:
-                right += gradcheck(f, *inputs) and gradcheck(slopes, *inputs)
-            except AssertionError as error:
-                print(f"{getattr(f, '__name__', f)}: {error}")
-        print(f"{name:24} {right} of {len(operations)} have the right first and second derivatives")
-        good = good and right == len(operations)
-    return good
+    x, y = Value(0.6), Value(1.7)
+    t, u = Tensor([[0.3, 1.4, 0.8], [1.1, 0.5, 2.0]]), Tensor([1.2, 0.7, 0.4])
+    cases: List[Tuple[Rule, Tuple[Any, ...]]] = [(lambda a, b: dot([a, b], [b, 3.0], a), (x, y))]
+    cases += [(f, inputs) for f in binary for inputs in ((x, y), (t, u))]
+    cases += [(f, inputs) for f in unary for inputs in ((x,), (t,))] + [(f, (t,)) for f in tensors]
+    wrong = 0
+    for f, inputs in cases:
+        def slopes(*inputs: Any) -> Any:
+            gradients = grad(f(*inputs) ** 2, inputs, create_graph=True)
+            return sum([g * x for g, x in zip(gradients, inputs)])
+        try:
+            gradcheck(f, *inputs)
+            gradcheck(slopes, *inputs)
+        except AssertionError as error:
+            wrong += 1
+            print(f"{getattr(f, '__name__', f)} of {type(inputs[0]).__name__}: {error}")
+    failures, tests = doctest.testmod(engine)
+    print(f"{tests - failures} of {tests} examples in docstrings are right, and the first and second "
+          f"derivatives of {len(cases) - wrong} of {len(cases)} operations")
+    return not failures and not wrong
 
 
 if __name__ == "__main__":
