@@ -95,7 +95,7 @@ class Node:
         for operand in (self._a, self._b):
             if isinstance(operand, _Row):
                 operand = operand._b
-            elif isinstance(operand, list):     # constants of a dot product; inputs end in the 1 for the bias
+            elif isinstance(operand, list):     # constants of a dot product; inputs end in a 1, see _Row
                 operand = operand if operand is self._a else operand[:-1]
             parts += operand if isinstance(operand, (tuple, list)) else [] if operand is None else [operand]
         constant: Rule = Tensor._from if isinstance(self, Tensor) else Value
@@ -112,27 +112,27 @@ class Node:
 
     def maximum(self, other: Any) -> Any:
         """The larger of both, elementwise; equal ones get half the gradient each."""
-        return _known("maximum", other, self._maximum(other))
+        return _accepted("maximum", other, self._maximum(other))
 
     def minimum(self, other: Any) -> Any:
         """The smaller of both, elementwise; equal ones get half the gradient each."""
-        return _known("minimum", other, self._minimum(other))
+        return _accepted("minimum", other, self._minimum(other))
 
     def clip(self, low: Any = None, high: Any = None) -> Any:
         """x, at least low and at most high (numbers, or None); the gradient passes at the bounds too."""
         if low is None and high is None:
             raise ValueError("clip: give low, high or both")
-        low, high = [x if x is None else _known("clip", x, _number(x)) for x in (low, high)]
+        low, high = [x if x is None else _accepted("clip", x, _number(x)) for x in (low, high)]
 
         def clipped(x: Any) -> Any:
             x = low if low is not None and x < low else x
             return high if high is not None and x > high else x
-        inside = _step(lambda x: (low is None or x >= low) and (high is None or x <= high))
+        inside = _piecewise(lambda x: (low is None or x >= low) and (high is None or x <= high))
         return _function("clip", clipped, lambda g, out, x: _gate(g, inside(x)))(self)
 
     def leaky_relu(self, slope: float = 0.01) -> Any:
         """x where x > 0, slope * x elsewhere."""
-        slope = _known("leaky_relu", slope, _number(slope))
+        slope = _accepted("leaky_relu", slope, _number(slope))
         return _function("leaky_relu", lambda x: x if x > 0 else slope * x,
                          lambda g, out, x: g * (_positive(x) + slope * (1 - _positive(x))))(self)
 
@@ -149,7 +149,7 @@ def _restored(cls: Any, *state: Any) -> Any:
     return node
 
 
-def _known(name: str, given: Any, result: Any) -> Any:
+def _accepted(name: str, given: Any, result: Any) -> Any:
     """result, or a TypeError where it is NotImplemented because of what was given."""
     if result is NotImplemented:
         hint = " here: a plain number, or the same kind" if isinstance(given, Node) else ""
@@ -168,7 +168,7 @@ def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -
     What `.grad` held before is kept aside, so that only this pass's gradients flow. After an error
     (or Ctrl-C) it is put back.
     """
-    seed = root._seed(gradient)
+    seed = root._seed(gradient)             # ones, or the given gradient
     numbers = isinstance(root, Value) and not create_graph
     nodes: List[Any] = [root]
     kept: List[Tuple[Any, Any]] = []        # (node, what its .grad was)
@@ -182,18 +182,18 @@ def _backpropagate(root: Any, gradient: Any, create_graph: bool, finish: Rule) -
                 _pay_nodes(root, create_graph)
         return finish(nodes, kept)
     except BaseException:
-        _put_back(nodes, kept)
+        _restore_grads(nodes, kept)
         raise
 
 
-def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], none: Any, zero: Any) -> None:
-    """Append every node below nodes[0], count its uses into `_due`, and set its `.grad` to zero."""
+def _count_uses(nodes: List[Any], kept: List[Tuple[Any, Any]], untouched: Any, start: Any) -> None:
+    """Append every node below nodes[0], count its uses into `_due`, and set its `.grad` to start."""
     push = nodes.append
     node: Any
     for node in nodes:
-        if node.grad is not none:
+        if node.grad is not untouched:
             kept.append((node, node.grad))
-        node.grad = zero
+        node.grad = start
         _, da, db = node._rule
         if db is not None:
             b = node._b
@@ -247,7 +247,7 @@ def _pay_numbers(root: Any) -> None:
                 elif db is _same:
                     a.grad += g
                     b.grad += g
-                elif db is _DOT[2]:
+                elif db is _DOT[2]:                             # see _Row
                     if g:
                         a.grad.append((g, b.data))
                         b.grad.append((g, a.data))
@@ -340,7 +340,7 @@ def _add_to_grad(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
             taken.add(id(data))
 
 
-def _put_back(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
+def _restore_grads(nodes: List[Any], kept: List[Tuple[Any, Any]]) -> None:
     for node in nodes:
         node.grad, node._due = node._NO_GRAD, 0
     for node, before in kept:
@@ -368,7 +368,7 @@ def grad(output: Any, inputs: Any, create_graph: bool = False) -> Tuple[Any, ...
             if id(node) not in below:
                 raise ValueError(f"grad: the output does not depend on input {i}, {node!r:.200}")
         found = tuple(n.grad if isinstance(n.grad, Node) else Value(n.grad) for n in wanted)
-        _put_back(nodes, kept)
+        _restore_grads(nodes, kept)
         return found
 
     return _backpropagate(output, None, create_graph, read)
@@ -435,7 +435,7 @@ _MINIMUM = ("minimum", lambda x, y: x if x <= y or x != x else y,
             lambda g, out, x, y: _won(g, y, x), lambda g, out, x, y: _won(g, x, y))
 
 
-def _step(forward: Rule) -> Rule:
+def _piecewise(forward: Rule) -> Rule:
     """A piecewise constant function of numbers, for use in rules: its own derivative is 0."""
     def apply(*operands: Any) -> Any:
         if any(isinstance(p, Tensor) for p in operands):
@@ -444,11 +444,11 @@ def _step(forward: Rule) -> Rule:
     return apply
 
 
-_is_zero = _step(lambda x: x == 0)
-_positive = _step(lambda x: x > 0)
-_sign = _step(lambda x: (x > 0) - (x < 0))
-_equal = _step(lambda x, y: x == y or x != x)       # nan counts as equal: it is what max has found
-_wins: Rule = _step(lambda x, y: (x > y) + (x >= y))      # 2 for the larger, 1 each for equals
+_is_zero = _piecewise(lambda x: x == 0)
+_positive = _piecewise(lambda x: x > 0)
+_sign = _piecewise(lambda x: (x > 0) - (x < 0))
+_equal = _piecewise(lambda x, y: x == y or x != x)       # nan counts as equal: it is what max has found
+_wins: Rule = _piecewise(lambda x, y: (x > y) + (x >= y))      # 2 for the larger, 1 each for equals
 
 
 def _gate(g: Any, x: Any) -> Any:
@@ -684,7 +684,7 @@ class Value(Node):
 
     def _seed(self, gradient: Any) -> Any:
         one = type(self.data)(1)
-        seed = one if gradient is None else _known("backward", gradient, _number(gradient))
+        seed = one if gradient is None else _accepted("backward", gradient, _number(gradient))
         return seed * one if type(seed) is int else seed        # an int becomes a number of this kind
 
     def __repr__(self) -> str:
@@ -707,7 +707,7 @@ class _Row(Node):
         if set(map(type, values)) == {Value}:
             self.requires_grad, self.data = True, [v.data for v in values]
         else:
-            values = tuple(v if isinstance(v, Value) else _known("dot", v, _number(v)) for v in values)
+            values = tuple(v if isinstance(v, Value) else _accepted("dot", v, _number(v)) for v in values)
             self.requires_grad = any(isinstance(v, Value) for v in values)
             self.data = [v.data if isinstance(v, Value) else v for v in values]
         self.data += more                               # the 1 that belongs to a bias
@@ -968,14 +968,14 @@ def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
 def matmul(x: Nested, y: Nested) -> Nested:
     """The product of two matrices: (n, k) and (k, m) -> (n, m)."""
     columns = list(map(list, zip(*y)))              # lists: PyPy is slow with numbers in tuples
-    lit = [k for k, column in enumerate(columns) if any(column)]
-    if len(columns) < 20 or len(lit) > 0.9 * len(columns):
+    used = [k for k, column in enumerate(columns) if any(column)]
+    if len(columns) < 20 or len(used) > 0.9 * len(columns):
         return products(x, columns)
     # Columns of zeros share one product: a third of the pixels is dark in all pictures of a batch.
-    dark = next(k for k, column in enumerate(columns) if not any(column))
-    place = {k: i for i, k in enumerate(lit)}
-    spread = operator.itemgetter(*[place.get(k, len(lit)) for k in range(len(columns))])
-    return [list(spread(row)) for row in products(x, [columns[k] for k in lit + [dark]])]
+    zeros = next(k for k, column in enumerate(columns) if not any(column))
+    place = {k: i for i, k in enumerate(used)}
+    arrange = operator.itemgetter(*[place.get(k, len(used)) for k in range(len(columns))])
+    return [list(arrange(row)) for row in products(x, [columns[k] for k in used + [zeros]])]
 
 
 # An index is a tuple with, for each dimension in turn: an int, a range, None (a new dimension), or a list
@@ -1057,7 +1057,8 @@ def _broadcast(name: str, forward: Rule, *operands: Any) -> Nested:
     shapes = list(map(shape_of, datas))
     shape = shapes[0]
     if shapes.count(shape) < len(shapes):
-        shape = max(shapes) if len(shapes) == 2 and () in shapes else broadcast_shape(name, *shapes)
+        a_number = len(shapes) == 2 and () in shapes        # then the shape is that of the other
+        shape = max(shapes) if a_number else broadcast_shape(name, *shapes)
         datas = [expand(data, own, shape) for data, own in zip(datas, shapes)]
     try:
         return zip_map(forward, len(shape), *datas)
@@ -1099,7 +1100,7 @@ def _operand(name: str, x: Any) -> Any:
 
 def _tensor(name: str, x: Any) -> Tensor:
     """x as a Tensor; TypeError when it cannot be."""
-    x = _known(name, x, _operand(name, x))
+    x = _accepted(name, x, _operand(name, x))
     return x if isinstance(x, Tensor) else Tensor._from(x)
 
 
@@ -1108,8 +1109,8 @@ def _unbroadcast(d: Any, shape: Shape) -> Tensor:
     if not isinstance(d, Tensor):               # a rule gave a plain number
         return Tensor._from(copied(expand(d, (), shape)))
     have = d.shape
-    new = len(have) - len(shape)
-    d = d.sum([i for i in range(len(have)) if i < new or shape[i - new] != have[i]])
+    added = len(have) - len(shape)              # dimensions in front
+    d = d.sum([i for i in range(len(have)) if i < added or shape[i - added] != have[i]])
     return d if d.shape == shape else d.reshape(shape)
 
 
@@ -1138,7 +1139,7 @@ def _dims(name: str, dim: Any, ndim: int) -> Tuple[int, ...]:
     for d in given:
         if type(d) is not int:
             raise TypeError(f"{name}: a dim must be an int, not {d!r}")
-        if not -max(ndim, 1) <= d < max(ndim, 1):
+        if not -max(ndim, 1) <= d < max(ndim, 1):       # a single number takes 0 and -1, as in PyTorch
             raise IndexError(f"{name}: dim {d} is out of range for a Tensor of {ndim} dimensions")
     dims = sorted({d % ndim for d in given}) if ndim else []
     if ndim and len(dims) < len(given):
@@ -1170,7 +1171,8 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
     dots = [k for k, i in enumerate(items) if i is Ellipsis]
     used = sum(i is not None and i is not Ellipsis for i in items)
     if used > len(shape) or len(dots) > 1:
-        raise IndexError(f"index: {used} indices for a Tensor of shape {shape}, and at most one ...")
+        what = "more than one ..." if len(dots) > 1 else f"{used} indices"
+        raise IndexError(f"index: {what} for a Tensor of shape {shape}")
     for at in dots:
         items[at:at + 1] = [slice(None)] * (len(shape) - used)
     dims = iter(enumerate(shape))
@@ -1183,7 +1185,7 @@ def _index(index: Any, shape: Shape) -> Tuple[Any, ...]:
             raise IndexError(f"index: lists of shapes {shapes}: several must be equal, with nothing beside "
                              "them; index in two steps instead")
         return (zip_map(lambda *places: places, len(shapes[0]), *lists),)
-    if lists and picks[-1] - picks[0] >= len(picks):
+    if lists and picks[-1] - picks[0] >= len(picks):            # they do not stand side by side
         raise IndexError("index: an int and a list with something between are ambiguous; index in two steps")
     left = [1 if i is None else len(i) for i in items if type(i) is not int]
     _sizes("index", (*left, *[size for _, size in dims]))
@@ -1258,7 +1260,7 @@ class Tensor(Node):
     @staticmethod
     def full(shape: Any, value: Any, *, requires_grad: bool = True) -> Tensor:
         """One number everywhere."""
-        number = _known("full", value, _number(value))
+        number = _accepted("full", value, _number(value))
         return Tensor._fill("full", (shape,), lambda: number, requires_grad)
 
     @staticmethod
@@ -1546,9 +1548,10 @@ class Tensor(Node):
 
     def _take(self, index: Tuple[Any, ...]) -> Tensor:
         shape = self.shape
-        return _result(copied(take(self.data, index)), "index", self, lambda g, out, x: g._put(index, shape))
+        return _result(copied(take(self.data, index)), "index", self,
+                       lambda g, out, x: g._scatter(index, shape))
 
-    def _put(self, index: Tuple[Any, ...], shape: Shape) -> Tensor:
+    def _scatter(self, index: Tuple[Any, ...], shape: Shape) -> Tensor:
         """The opposite of _take: self at the index of a Tensor of zeros."""
         data = add_at(copied(expand(_zero(self.data), (), shape)), index, self.data)
         return _result(data, "put", self, lambda g, out, x: g._take(index))
@@ -1585,7 +1588,7 @@ def _written(words: Nested, width: int, indent: int) -> str:
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where condition is true (not 0), b elsewhere; all three broadcast. The condition is a constant."""
     mask = _tensor("where", condition).detach()
-    a, b = [_known("where", x, _operand("where", x)) for x in (a, b)]
+    a, b = [_accepted("where", x, _operand("where", x)) for x in (a, b)]
     data = _broadcast("where", lambda c, x, y: x if c else y, mask, a, b)
     return _result(data, "where", a, lambda g, out, x, y: where(mask, g, _zero(g.data)),
                    b, lambda g, out, x, y: where(mask, _zero(g.data), g))
@@ -1954,7 +1957,8 @@ def _loss(name: str, formula: Rule, predictions: Any, targets: Any, reduction: s
     have, want = (x.shape if of_tensors else shape_of(x) for x in (predictions, targets))
     if have != want:
         raise ValueError(f"{name}: predictions of shape {have}, targets of shape {want}; reshape one of them")
-    return _reduced(name, zip_map(formula, 0 if of_tensors else len(have), predictions, targets), reduction)
+    ndim = 0 if of_tensors else len(have)       # 0: the formula gets the Tensors themselves
+    return _reduced(name, zip_map(formula, ndim, predictions, targets), reduction)
 
 
 def _reduced(name: str, losses: Any, reduction: str) -> Any:
@@ -2025,7 +2029,8 @@ class Optimizer:
                 except (TypeError, ArithmeticError, ValueError) as error:
                     raise type(error)(f"step: parameter {i}: {error}") from error
                 updates.append((p, nest(numbers, shape), state, new))
-        for p, p.data, state, new in updates:
+        for p, data, state, new in updates:
+            p.data = data
             state.update(new)
 
     def _decayed(self, p: List[Any], g: List[Any]) -> Tuple[List[Any], List[Any]]:
@@ -2144,7 +2149,7 @@ def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
 def gradcheck(f: Callable[..., Any], *inputs: Any, eps: Any = 1e-6, tol: Any = 1e-5) -> bool:
     """Compare the gradients of f(*inputs) with central differences, (f(x + eps) - f(x - eps)) / (2 eps).
 
-    inputs are Values or Tensors, and so is the result. Its elements are weighted 1, 2, 3, ... so that
+    inputs are Values or Tensors, and so is the result. Its elements are weighted 1 to 7 in turn, so that
     errors cannot cancel. True, or an AssertionError with the input, the element and both numbers, when
     they differ by more than tol * max(1, |gradient|).
 
@@ -2271,8 +2276,9 @@ def _read_header(raw: bytes, size: int) -> List[Tuple[Any, ...]]:
         _require(begin == last, f"the data of {name!r} begin at byte {begin}, those before it end at {last}")
         last = end
     _require(last == size, f"the data end at byte {last} of {size}")
+    # A list takes memory even where it holds no bytes, as the many of shape [2**40, 0] would.
     lists = sum(math.prod(shape[:dim]) for *_, shape in entries for dim in range(len(shape)))
-    _require(lists <= len(raw) + size + 100_000, f"{lists} lists in so small a file")   # shape [2**40, 0]
+    _require(lists <= len(raw) + size + 100_000, f"{lists} lists in so small a file")
     return entries
 
 

@@ -1821,7 +1821,7 @@ ValueError  Tensor([[1.0]]).broadcast_to(1)  broadcast_to  (1, 1)
 IndexError  t[2]  index  2  dimension 0  size 2
 IndexError  t[0, -4]  -4  dimension 1  size 3
 IndexError  t[0, 0, 0]  3 indices  (2, 3)
-IndexError  t[..., 0, ...]  ...
+IndexError  t[..., 0, ...]  more than one ...  (2, 3)
 TypeError  t[1.0]  1.0
 TypeError  t[t > 2]  where
 TypeError  t[[True, False]]  where
