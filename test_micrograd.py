@@ -781,7 +781,8 @@ def test_random_graph_of_polynomials_is_exact_to_the_third_order(cls, data, seed
 @MORE
 @given(data=st.data(), seed=SEEDS)
 def test_random_graph_of_all_operations_agrees_with_differences(cls, data, seed):
-    program, inputs = data.draw(programs(STEPS[cls])), make_inputs(cls, seed, float)
+    program = data.draw(programs(STEPS[cls]))
+    inputs = make_inputs(cls, seed, lambda k: k + math.sin(k) / 9)      # no sum of them is just on a corner
     try:
         assume(abs(item(total(program(*inputs)))) < 1e3)
         check(program, inputs, orders=2, source=program.text(*inputs), smooth=False)
