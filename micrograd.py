@@ -868,12 +868,14 @@ def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
 
 
 def copied(data: Nested) -> Nested:
-    """data with lists of its own."""
+    """data with lists of its own: new rows, and zip_map makes the lists above them."""
     return zip_map(list, len(shape_of(data)) - 1, data) if type(data) is list else data
 
 
 def zip_map(f: Rule, ndim: int, *operands: Nested) -> Nested:
-    """f of what operands of one shape have in the same place, ndim dimensions deep: numbers, if that is all.
+    """f of the corresponding items of operands of one shape, ndim dimensions deep.
+
+    The items are numbers if these are all dimensions, rows if they are all but one, and so on.
 
     >>> zip_map(max, 2, [[1, 2], [3, 4]], [[4, 3], [2, 1]])
     [[4, 3], [3, 4]]
@@ -928,7 +930,9 @@ def permuted(data: Nested, dims: Sequence[int]) -> Nested:
     [[1, 4], [2, 5], [3, 6]]
     """
     order = list(range(len(dims)))                  # of the dimensions as they stand
-    for i, d in enumerate(dims if order != [*dims] else ()):
+    if order == [*dims]:
+        return data
+    for i, d in enumerate(dims):
         for k in reversed(range(i, order.index(d))):        # d moves forward to i: exchange k and k + 1
             data = zip_map(lambda block: list(map(list, zip(*block))), k, data)
             order[k], order[k + 1] = order[k + 1], order[k]
