@@ -932,10 +932,11 @@ def permuted(data: Nested, dims: Sequence[int]) -> Nested:
     order = list(range(len(dims)))                  # of the dimensions as they stand
     if order == [*dims]:
         return data
-    for i, d in enumerate(dims):
-        for k in reversed(range(i, order.index(d))):        # d moves forward to i: exchange k and k + 1
+    for i, d in enumerate(dims):                    # d moves forward to i, past one other dimension at a time
+        at = order.index(d)
+        for k in reversed(range(i, at)):
             data = zip_map(lambda block: list(map(list, zip(*block))), k, data)
-            order[k], order[k + 1] = order[k + 1], order[k]
+        order.insert(i, order.pop(at))
     return data
 
 

@@ -35,6 +35,7 @@ import threading
 import time
 import weakref
 import xml.etree.ElementTree as ElementTree
+from array import array
 from contextlib import redirect_stdout
 from decimal import Decimal
 from fractions import Fraction
@@ -402,6 +403,8 @@ def test_comparisons_compare_data(shapes, kinds, seed):
     ("[round(p, 3) for p in Tensor([[0.0, 0.0], [1.0, 1.0]]).softmax().data[0]]", [0.5, 0.5]),
     ("[round(math.exp(p), 3) for p in Tensor([[0.0, 0.0], [1.0, 1.0]]).log_softmax().data[0]]", [0.5, 0.5]),
     ("Tensor.ones(2, 3, 4, 5).mT.shape", (2, 3, 5, 4)),
+    ("linear([[], []], [[], [], []]).data", [[0, 0, 0], [0, 0, 0]]),
+    ("Tensor([array('d', [1, 2]), array('d', [3, 4])]).data", [[1, 2], [3, 4]]),
     ("Tensor.arange(8).reshape(2, 2, 2).mT.data", [[[0, 2], [1, 3]], [[4, 6], [5, 7]]]),
     ("Tensor.ones(2, 3, 4, 5).flatten(1, 2).shape", (2, 12, 5)),
     ("Tensor.ones(2, 3, 4, 5).flatten(1).shape", (2, 60)),
@@ -409,7 +412,7 @@ def test_comparisons_compare_data(shapes, kinds, seed):
     ("cross_entropy(Tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]), [0, 1, 0], 'sum').item()", 3 * math.log(2)),
 ], ids=lambda x: x if isinstance(x, str) else "")
 def test_numbers_worked_out_by_hand(code, expected):
-    """The default dim of softmax, the divisor of var, which dimensions mT and flatten take."""
+    """The default dim of softmax, the divisor of var, which dimensions mT and flatten take, empty rows."""
     assert eval(code) == expected
 
 
@@ -1112,6 +1115,9 @@ def test_elementwise_gives_both_engines_an_operation_to_the_third_order(registry
     check(lambda x: cube(x + 1), [Tensor([Fraction(2, 3), Fraction(-1)])], 3)
     assert softsign(1) == 0.5 and FUNCTIONS["softsign"] is softsign
     assert Neuron(1, act="softsign")([2])._op == "softsign"
+    step = elementwise("step", lambda x: float(x > 0), lambda g, out, x: 0)     # a plain number
+    check(lambda x: step(x) + x.step() * x * x, [Tensor([[0.75, -0.25]])])
+    check(lambda x: step(x) + x.step() * x * x, [Value(0.75)])
     elementwise("cube", lambda x: x ** 3, lambda g, out, x: g * 3 * x ** 2)     # what it made, it may replace
     assert (Value(2.0).cube()._op, Tensor(2.0).cube()._op) == ("cube", "cube")
 
@@ -1753,7 +1759,8 @@ TypeError  Value(None)  Value  None
 TypeError  v + '3'  +
 TypeError  [1.0] - v  -
 TypeError  v < '3'  <
-TypeError  v + t  +  Value  Tensor
+TypeError  v + t  +  Value  Tensor  mix
+TypeError  t @ v  matmul  Value  Tensor  mix
 TypeError  v - Tensor(1.0)  -  Value  Tensor
 TypeError  t ** v  **  Value  Tensor
 TypeError  v @ t  matmul  Value
@@ -1775,7 +1782,8 @@ ValueError  dot([v], [1.0, 2.0])  dot  1 weights  2 inputs
 TypeError  dot([v], ['a'])  dot
 ValueError  Tensor([[1.0, 2.0], [3.0]])  ragged  [1]  (1,)  (2,)
 ValueError  Tensor([[1.0], 2.0])  ragged  [1]
-TypeError  Tensor([[1.0, 'a']])  'a'  [0][1]
+TypeError  Tensor('a')  Tensor: 'a' is not a number
+TypeError  Tensor([[1.0, 'a']])  Tensor: 'a' at [0][1] is not a number
 TypeError  Tensor([v])  Value  [0]
 TypeError  Tensor([t, t])  stack
 ValueError  x = [1.0]; x.append(x); Tensor(x)  deep
@@ -1794,6 +1802,8 @@ ValueError  Tensor.ones(2, 2, 3) @ Tensor.ones(3, 3, 2)  matmul  (2,)  (3,)
 TypeError  t @ 'a'
 IndexError  t.sum(2)  sum  dim 2  2 dim
 IndexError  t.mean(-3)  mean  -3
+IndexError  t[0].sum(1)  sum  dim 1  1 dim
+IndexError  Tensor(1.0).sum(-2)  sum  dim -2  0 dim
 TypeError  t.sum(1.5)  sum  1.5
 ValueError  t.max((0, -2))  max  twice
 ValueError  t[0:1].var(0)  var  1 element
@@ -1822,6 +1832,7 @@ ValueError  Tensor([[1.0]]).broadcast_to(1)  broadcast_to  (1, 1)
 IndexError  t[2]  index  2  dimension 0  size 2
 IndexError  t[0, -4]  -4  dimension 1  size 3
 IndexError  t[0, 0, 0]  3 indices  (2, 3)
+IndexError  t[0, ..., 0, 0]  3 indices  (2, 3)
 IndexError  t[..., 0, ...]  more than one ...  (2, 3)
 TypeError  t[1.0]  1.0
 TypeError  t[t > 2]  where
