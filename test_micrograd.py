@@ -246,14 +246,23 @@ def of_order(n, f, xs):
     """One number: for n = 1 all elements of f(*xs), weighted; for n > 1 the derivatives of that for n - 1."""
     if n == 1:
         return total(f(*xs))
-    # what comes from above into the gradients of f must not be a constant: so f is multiplied first
-    below = total(f(*xs)) * total(xs[0]) if n == 2 else of_order(n - 1, f, xs)
-    return sum(total(x * gradient) for x, gradient in zip(xs, grad(below, xs, create_graph=True)))
+    gradients = grad(below_order(n, f, xs), xs, create_graph=True)
+    return sum(total(x * gradient) for x, gradient in zip(xs, gradients))
+
+
+def below_order(n, f, xs):
+    """What is differentiated for order n; f multiplied, so that what flows into its rules is no constant."""
+    return total(f(*xs)) * total(xs[0]) if n == 2 else of_order(n - 1, f, xs)
 
 
 def check(f, inputs, degree=None, orders=3, source="", smooth=True):
     """All gradients of f, to the third order; exact when there is a degree. Not smooth: skip near corners."""
     for order in range(1, orders + 1):
+        if order > 1:
+            lower = below_order(order, f, inputs)
+            for plain, recorded in zip(grad(lower, inputs), grad(lower, inputs, create_graph=True)):
+                assert all(agrees(p, r, degree) for p, r in zip(flat(plain.data), flat(recorded.data))), (
+                    f"order {order - 1}: {plain}, with create_graph {recorded}\n{source}")
         for i, (x, gradient) in enumerate(zip(inputs, grad(of_order(order, f, inputs), inputs))):
             assert shape_of(gradient.data) == shape_of(x.data), f"shape of gradient {i}\n{source}"
             direction, pole = weights(x, 13), order % len(flat(x.data))
@@ -1797,6 +1806,7 @@ ValueError  (t - 2) ** 0.5  (-1.0) ** 0.5  [0, 0]
 ValueError  where(t > 2, [[1.0], [2.0, 3.0]], t)  where  ragged
 ValueError  t @ t  matmul  (2, 3) @ (2, 3)  3 and 2
 ValueError  t @ 3  matmul  use *
+ValueError  Tensor(3.0) @ t  matmul  use *
 ValueError  [1.0] @ t  matmul  (1,) @ (2, 3)
 ValueError  Tensor.ones(2, 2, 3) @ Tensor.ones(3, 3, 2)  matmul  (2,)  (3,)
 TypeError  t @ 'a'
@@ -1808,6 +1818,7 @@ TypeError  t.sum(1.5)  sum  1.5
 ValueError  t.max((0, -2))  max  twice
 ValueError  t[0:1].var(0)  var  1 element
 ValueError  Tensor([]).mean()  mean  0 element
+ValueError  Tensor([]).logsumexp(0)  logsumexp  0 element
 ValueError  Tensor([]).min()  min
 ValueError  Tensor([]).argmax()  argmax
 IndexError  t.argmax(2)  argmax  dim 2
