@@ -297,7 +297,7 @@ def _pay_nodes(root: Any, create_graph: bool) -> None:
             operand.grad = d
         elif create_graph:
             operand.grad += d
-        else:
+        else:                               # Tensors of one shape: + without the checks of an operator
             operand.grad = Tensor._from(zip_map(operator.add, len(shape), operand.grad.data, d.data))
         operand._due -= 1
         if not operand._due:
@@ -546,7 +546,7 @@ def _sigmoid(x: Any) -> float:
 
 
 def _relu_row(row: List[Any]) -> List[Any]:
-    zero = type(row[0])(0) if row else 0
+    zero = _zero(row)
     return [zero if x < 0 else x for x in row]
 
 
