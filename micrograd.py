@@ -48,7 +48,7 @@ TYPE_CHECKING = False       # for type checkers only: to import typing takes lon
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
-    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Tuple,
+    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple,
                         Type, TypeVar, Union, overload)
     N = TypeVar("N", bound="Node")
     Scalar = Union[int, float, complex, Fraction, Decimal]
@@ -2700,21 +2700,27 @@ _CODES = {"F64": "d", "F32": "f", "F16": "e", "BF16": "H", "I64": "q", "I32": "i
 _MAX_HEADER = 100_000_000                       # bytes
 
 
-def save(path: _Path, state: Any, metadata: Optional[Dict[str, str]] = None, dtype: str = "F64") -> None:
+def save(path: Path, state: Union[Module, Optimizer, Mapping[str, Operand]],
+         metadata: Optional[Mapping[str, str]] = None, dtype: str = "F64") -> None:
     """Write `state` to `path` as a safetensors file, its numbers as `dtype`: "F64" (exact) or "F32".
 
-    `state`: a Module, or a dict of name to Tensor, Value, number or nested lists; `metadata`: any strings.
-    TypeError or ValueError names what cannot be saved. A crash leaves the old file or the new one, whole.
+    `state`: a Module, an optimizer, or a dict of name to Tensor, Value, number or nested lists. Ints are
+    written as "I64" and bools as "BOOL", if they are no parameter. TypeError or ValueError names what
+    cannot be saved, or not exactly (F32 rounds floats). After a crash the old file or the new is there.
     """
+    _require(isinstance(path, (str, bytes, os.PathLike)),
+             f"save: the path comes first, save(path, state), not {type(path).__name__}", TypeError)
+    if isinstance(state, Module):
+        state = dict(_leaves(state, ""))        # in a state_dict it is forgotten what is a parameter
     entries = state.state_dict() if hasattr(state, "state_dict") else state
-    _require(isinstance(entries, dict), f"save: give a Module or dict, not {type(state).__name__}", TypeError)
-    _require(_maps_strings(metadata or {}), "save: metadata must be a dict of string to string", TypeError)
+    _require(isinstance(entries, dict), f"save: a Module or dict, not {type(state).__name__}", TypeError)
+    _require(_maps_strings(metadata or {}), "save: metadata is a dict of string to string", TypeError)
     _require(dtype in ("F64", "F32"), f'save: dtype must be "F64" or "F32", not {dtype!r}')
     header: Dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     data, size = [], 0
     for name, value in entries.items():
-        shape, raw = _encode(name, value, dtype)
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [size, size + len(raw)]}
+        header[name], raw = _encode(name, value, dtype)
+        header[name]["data_offsets"] = size, size + len(raw)
         data.append(raw)
         size += len(raw)
     import json                                 # here: it takes a third of the time of import micrograd
@@ -2724,62 +2730,70 @@ def save(path: _Path, state: Any, metadata: Optional[Dict[str, str]] = None, dty
     _replace(path, [struct.pack("<Q", len(text)), text, *data])
 
 
-def load(path: _Path) -> Dict[str, Nested]:
-    """The content of a safetensors file: a dict of name to nested lists (a number when 0-d), in file order.
+def load(path: Path) -> Dict[str, Nested]:
+    """The content of a safetensors file: name to nested lists (a number when 0-d), in the file's order.
 
-    Reads F64 F32 F16 BF16, all int dtypes and BOOL. ValueError names the file and the rule that it breaks.
+    Reads F64 F32 F16 BF16, all int dtypes and BOOL. ValueError names the file and the rule it breaks.
     """
     with open(path, "rb") as file:
         try:
             room = os.fstat(file.fileno()).st_size - 8
             length = int.from_bytes(file.read(8), "little")
-            _require(length <= min(room, _MAX_HEADER), f"a header of {length} bytes in a file of {room + 8}")
+            _require(length <= min(room, _MAX_HEADER), f"{length} bytes of header in {room + 8} of file")
             entries = _read_header(file.read(length), room - length)
             return {name: _decode(file.read(end - begin), dtype, shape)
                     for begin, end, name, dtype, shape in entries}
         except (ValueError, struct.error) as error:     # struct.error: the file has just become shorter
-            raise ValueError(f"load: {os.fspath(path)!r} is not valid safetensors: {error!s:.300}") from None
+            raise ValueError(f"load: {os.fspath(path)!r} is not safetensors: {error!s:.300}") from None
 
 
-def _encode(name: str, value: Any, dtype: str) -> Tuple[Shape, bytes]:
-    """The shape and the bytes of one entry."""
-    what = f"save: entry {name!r}"
+def _encode(name, value, dtype):
+    """The dtype and shape of an entry, as they stand in the header, and its bytes."""
+    what, learns = f"save: entry {name!r}", isinstance(value, Node) and value.requires_grad
     _require(isinstance(name, str), f"{what}: a name must be a string", TypeError)
     _require(name != "__metadata__", f"{what}: the name is reserved; use the argument metadata")
-    data = nested(value.data if isinstance(value, Value) else value, what)
+    data = nested(value._data if isinstance(value, Node) else value, what)
+    numbers = flat(data)
+    kinds = set(map(type, numbers))
+    if kinds and kinds <= {int, bool} and not learns:
+        dtype = "I64" if int in kinds else "BOOL"
+        _require(all(-2 ** 63 <= x < 2 ** 63 for x in numbers),
+                 f"{what}: an int is beyond 64 bits; put it into metadata, as text")
+    form = f"<{len(numbers)}{_CODES[dtype]}"
     try:
         name.encode()                           # ValueError for half a surrogate pair
-        numbers = list(map(float, flat(data)))  # TypeError for complex numbers
-        return shape_of(data), struct.pack(f"<{len(numbers)}{_CODES[dtype]}", *numbers)
+        raw = struct.pack(form, *(map(float, numbers) if dtype[0] == "F" else numbers))
+        for x, kept in zip(numbers, struct.unpack(form, raw)) if kinds - {float} else ():
+            if x != kept and not isinstance(x, float):
+                raise ValueError(f"{dtype} cannot hold {x!r:.80} exactly; float(...) rounds it")
     except (TypeError, ValueError, OverflowError) as error:
         raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{what}: {error}") from None
+    return {"dtype": dtype, "shape": shape_of(data)}, raw
 
 
-def _decode(raw: bytes, dtype: str, shape: List[int]) -> Nested:
-    """Nested lists from the bytes of one entry."""
+def _decode(raw, dtype, shape):
+    """Nested lists from the bytes of an entry."""
     if dtype == "BF16":                         # the upper half of an F32
         wide = bytearray(2 * len(raw))
         wide[2::4], wide[3::4] = raw[::2], raw[1::2]
         raw, dtype = bytes(wide), "F32"
-    numbers = struct.unpack(f"<{math.prod(shape)}{_CODES[dtype]}", raw)
-    return nest(numbers, tuple(shape))
+    return nest(struct.unpack(f"<{math.prod(shape)}{_CODES[dtype]}", raw), tuple(shape))
 
 
-def _read_header(raw: bytes, size: int) -> List[Tuple[Any, ...]]:
-    """The entries of a header, in the order of the `size` bytes of data; ValueError for a broken rule."""
-    _require(raw[:1] == b"{" and len(raw) <= _MAX_HEADER, "the header does not begin with { or is too long")
+def _read_header(raw, size):
+    """(begin, end, name, dtype, shape) of each entry, in the order of the `size` bytes of data."""
     import json
-    import re
+    _require(raw[:1] == b"{" and len(raw) <= _MAX_HEADER, "the header begins without { or is too long")
     text = raw.decode()
-    bare = re.sub(r'"[^"]*"', "", re.sub(r"\\.", "", text))[1:]     # without strings and the first brace
-    _require(not re.search(r"\{[^{}]*\{|\[[^\[\]{}]*[\[{]", bare), "the header is nested too deeply")
-    _require(not re.search(r"\d{20}", bare), "a number in the header is too long")
-    header = json.loads(text, object_pairs_hook=_unique)
-    _require(_maps_strings(header.pop("__metadata__", {})), "__metadata__ does not map strings to strings")
+    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])      # of strings
+    brackets = "".join(filter("[]{}".__contains__, outside)).replace("[]", "")
+    _require(not brackets[1:-1].replace("{}", ""), "brackets in the header do not match or are too deep")
+    header = json.loads(text, object_pairs_hook=_unique, parse_int=_size)
+    _require(_maps_strings(header.pop("__metadata__", {})), "__metadata__ must map strings to strings")
     entries = sorted((_read_entry(*item) for item in header.items()), key=lambda entry: entry[:2])
     last = 0
     for begin, end, name, _, _ in entries:
-        _require(begin == last, f"the data of {name!r} begin at byte {begin}, those before it end at {last}")
+        _require(begin == last, f"the data of {name!r} begin at byte {begin}, not at {last}")
         last = end
     _require(last == size, f"the data end at byte {last} of {size}")
     # A list takes memory even where it holds no bytes, as the many of shape [2**40, 0] would.
@@ -2788,8 +2802,7 @@ def _read_header(raw: bytes, size: int) -> List[Tuple[Any, ...]]:
     return entries
 
 
-def _read_entry(name: str, info: Any) -> Tuple[Any, ...]:
-    """One entry of a header: where its data begin and end, its name, dtype and shape."""
+def _read_entry(name, info):
     _require(isinstance(info, dict) and set(info) == {"dtype", "shape", "data_offsets"},
              f"{name!r} needs dtype, shape and data_offsets, and nothing else")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
@@ -2800,30 +2813,31 @@ def _read_entry(name: str, info: Any) -> Tuple[Any, ...]:
     _require(offsets[1] - offsets[0] == needed, f"{name!r} has offsets {offsets} for {needed} bytes")
     return (*offsets, name, dtype, shape)
 
-
-def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+def _unique(pairs):
     """A JSON object as a dict; ValueError for a name that is there twice or is half a surrogate pair."""
     names = dict(pairs)
     _require(len(names) == len(pairs), "a name is there twice")
     "".join(names).encode()
     return names
 
+def _size(digits):
+    """An int of a header: each is a size or a place."""
+    _require(digits.isdecimal() and len(digits) < 20, f"the header has the number {digits}")
+    return int(digits)
 
-def _are_sizes(x: Any) -> bool:
-    return isinstance(x, list) and all(type(n) is int and n >= 0 for n in x)    # True is an int, but no size
+def _are_sizes(x):
+    return isinstance(x, list) and all(type(n) is int for n in x)       # True is an int, but no size
 
-
-def _maps_strings(x: Any) -> bool:
+def _maps_strings(x):
     return isinstance(x, dict) and all(isinstance(text, str) for pair in x.items() for text in pair)
 
-
-def _require(condition: bool, message: str, kind: Any = ValueError) -> None:
+def _require(condition, message, kind=ValueError):
     if not condition:
         raise kind(message)
 
 
-def _replace(path: _Path, chunks: List[bytes]) -> None:
-    """Put these bytes in the place of `path`, where the old ones stay until the new ones are on the disk."""
+def _replace(path, chunks):
+    """Put these bytes in the place of `path`; the old ones stay until the new ones are on the disk."""
     path = os.path.realpath(os.fsdecode(path))  # a symbolic link stays one
     _require(os.path.isfile(path) or not os.path.exists(path), f"save: {path!r} is not a file", OSError)
     temporary = os.path.join(os.path.dirname(path), f".{os.urandom(8).hex()}.tmp")
@@ -2841,12 +2855,12 @@ def _replace(path: _Path, chunks: List[bytes]) -> None:
 
 
 # ---- Drawing ---------------------------------------------------------------------------------------
-# A node stands one column before the first that uses it, and an edge gets a bend in every column that it
-# passes. Sweeping to and fro, each column is sorted by the mean position of its neighbours, so that few
-# edges cross, and moved there as far as there is room. x is along the edges and y across; from top to
-# bottom (`turn` is -1) the same picture is drawn with the two exchanged.
+# A node stands one column before the first that uses it, and its line goes on up to the last. A point is
+# (n, 0), the node itself, or (n, k), its line k columns further on. Sweeping to and fro, each column is
+# sorted by the mean position of its neighbours, so that few lines cross, and moved there as far as there
+# is room. x is along the lines and y across; from top to bottom (`turn` is -1) the two are exchanged.
 
-_CHARACTER, _LINE, _PADDING, _GAP, _ARROW = 7.25, 16, 7, 14, 20     # pixels
+_CHARACTER, _LINE, _PADDING = 7.25, 16, 7       # pixels
 _DOT_ESCAPES = str.maketrans({**{c: "\\" + c for c in '\\"{}|<>'}, "&": "&amp;", "\n": "\\n"})
 _XML_ESCAPES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 _COLORS = {"box": 'fill="#ffffff" stroke="#57606a"', "op": 'fill="#ddf4ff" stroke="#0969da" rx="12"'}
@@ -2861,7 +2875,7 @@ xml:space="preserve"><style>@media (prefers-color-scheme: dark) {{
 
 
 class Drawing:
-    """A picture of a graph: `.svg` is laid out here, `.source` is DOT for Graphviz; a notebook shows it."""
+    """A picture of a graph, which notebooks show: `.svg`, laid out here, and `.source`, for Graphviz."""
 
     def __init__(self, source: str, svg: str) -> None:
         self.source, self.svg = source, svg
@@ -2869,7 +2883,11 @@ class Drawing:
     def _repr_svg_(self) -> str:
         return self.svg
 
-    def save(self, path: _Path) -> None:
+    def __repr__(self) -> str:
+        return (f"Drawing of {self.svg.count('<g ')} nodes: a notebook shows it if it is trusted, "
+                ".save('graph.svg') and .save('graph.dot') write it")
+
+    def save(self, path: Path) -> None:
         """Write `.svg` or `.source`, as `path` ends in .svg or .dot; ValueError for another ending."""
         text = {".svg": self.svg, ".dot": self.source}.get(os.path.splitext(path)[1])
         if text is None:
@@ -2878,58 +2896,55 @@ class Drawing:
             file.write(text)
 
 
-def draw_dot(root: Any, rankdir: str = "LR", max_nodes: int = 500) -> Drawing:
-    """The Drawing of all that `root` (a Value, a Tensor, or a list of them) was computed from, as it is now.
+def draw_dot(root: Union[Node, Sequence[Node]], rankdir: str = "LR", max_nodes: int = 500) -> Drawing:
+    """The Drawing of all that `root`, a Value, a Tensor or a list of them, was computed from.
 
-    `rankdir` is "LR" (left to right) or "TB" (top to bottom); more than `max_nodes` nodes are a ValueError.
+    `rankdir` is "LR" (left to right) or "TB" (top to bottom). ValueError above `max_nodes` nodes.
     """
-    roots = root if isinstance(root, (list, tuple)) and root else [root]
-    if not all(isinstance(node, (Value, Tensor)) for node in roots):
-        raise TypeError(f"draw_dot: draws a Value, a Tensor or a list of them, not {root!r:.80}")
-    if rankdir not in ("LR", "TB"):
-        raise ValueError(f"draw_dot: rankdir is 'LR' or 'TB', not {rankdir!r:.80}")
-    nodes, operands = _numbered(roots)
-    if len(nodes) > max_nodes:
-        raise ValueError(f"draw_dot: the graph has {len(nodes)} nodes, more than max_nodes={max_nodes}: "
-                         f"draw a smaller part, or pass max_nodes={len(nodes)}")
-    texts, ops = [_texts(node) for node in nodes], [_one_line(node._op) for node in nodes]
+    roots = _nodes("draw_dot", "root", root if isinstance(root, (list, tuple)) and root else [root])
+    _require(rankdir in ("LR", "TB"), f"draw_dot: rankdir is 'LR' or 'TB', not {rankdir!r:.80}")
+    graph, numbers = _graph(roots)
+    _require(len(graph) <= max_nodes, f"draw_dot: the graph has {len(graph)} nodes, more than "
+             f"max_nodes={max_nodes}: draw a smaller part, or pass max_nodes={len(graph)}")
+    place = {node: i for i, node in enumerate(graph)}
+    operands = [[place[p] for p in prev] for prev in graph.values()]
+    texts = [_texts(node, node in numbers) for node in graph]
+    ops = [_one_line(node._op) for node in graph]
     return Drawing(_dot_text(texts, ops, operands, rankdir), _svg_text(texts, ops, operands, rankdir))
 
 
-def _numbered(roots: Sequence[Any]) -> Tuple[List[Any], List[List[int]]]:
-    """The nodes of the graph, operands first, and for each the places of its operands in this list."""
-    nodes: List[Any] = []
-    operands, place = [], {}
-    stack: List[Any] = [(root, None) for root in reversed(roots)]
+def _graph(roots):
+    """{node: its operands} for the whole graph, operands first, and the nodes that are plain numbers."""
+    prev, graph, numbers, stack = {}, {}, set(), [*reversed(roots)]
     while stack:
-        node, prev = stack.pop()
-        if prev is not None:                        # back again, after its operands
-            place[id(node)] = len(nodes)
-            nodes.append(node)
-            operands.append([place[id(p)] for p in prev])
-        elif id(node) not in place:
-            place[id(node)], prev = -1, node._prev
-            stack += [(node, prev)] + [(p, None) for p in reversed(prev)]
-    return nodes, operands
+        node = stack[-1]
+        if node in prev:                            # back again, after its operands
+            graph[stack.pop()] = prev[node]
+        else:
+            prev[node] = node._prev
+            stack += [p for p in reversed(prev[node]) if p not in prev]
+            numbers.update(p for p, again in zip(prev[node], node._prev) if p is not again)
+    return graph, numbers
 
 
-def _texts(node: Any) -> List[str]:
-    """What stands in the box of a node: label, shape, data and grad; of a large Tensor, no numbers."""
+def _texts(node, is_number):
+    """What stands in the box of a node: label, shape, data, gradient; no numbers of a large Tensor."""
     texts = [_one_line(node.label)] if node.label else []
-    if isinstance(node, Tensor):
+    if isinstance(node, Tensor) and not is_number:
         texts.append(f"shape {node.shape}")
     if isinstance(node, Value) or node.numel() <= 8:
-        texts += ["data " + _rows(node.data), "grad " + _rows(node.grad if isinstance(node, Value) else node._gradient())]
+        gradient = node._gradient()
+        texts.append("data " + _rows(node._data))
+        if node.requires_grad and not is_number:
+            texts.append("grad " + _rows(node._NO_GRAD if gradient is None else gradient))
     return texts
 
-
-def _one_line(text: Any) -> str:
+def _one_line(text):
     """At most 40 characters of text, without line breaks and what XML forbids."""
-    text = str(text)
-    return "".join(c if c.isprintable() else " " for c in (text if len(text) <= 40 else text[:39] + "…"))
+    text = str(text) if len(str(text)) <= 40 else str(text)[:39] + "…"
+    return "".join(c if c.isprintable() else " " for c in text)
 
-
-def _rows(data: Nested) -> str:
+def _rows(data):
     """A number, or a line for each innermost list, aligned behind a caption of five characters."""
     numbers, length = [_decimals(x) for x in flat(data)], (shape_of(data) or (1,))[-1] or 1
     width = max(map(len, numbers), default=0)
@@ -2937,8 +2952,7 @@ def _rows(data: Nested) -> str:
     lines = ["\xa0".join(numbers[i:i + length]) for i in range(0, len(numbers), length)]
     return ("\n" + "\xa0" * 5).join(lines)
 
-
-def _decimals(x: Any) -> str:
+def _decimals(x):
     """x to four decimals, a short Fraction as it is, and in any case short."""
     try:
         if hasattr(x, "limit_denominator"):
@@ -2951,7 +2965,7 @@ def _decimals(x: Any) -> str:
         return "None" if x is None else "…"
 
 
-def _dot_text(texts: List[List[str]], ops: List[str], operands: List[List[int]], rankdir: str) -> str:
+def _dot_text(texts, ops, operands, rankdir):
     """A record for each node and, in front of it, an ellipse for its operation."""
     lines = ["digraph {", f'rankdir={rankdir}; node [fontname="monospace"]']
     for n, op in enumerate(ops):
@@ -2963,97 +2977,53 @@ def _dot_text(texts: List[List[str]], ops: List[str], operands: List[List[int]],
     return "\n".join(lines + ["}\n"])
 
 
-def _svg_text(texts: List[List[str]], ops: List[str], operands: List[List[int]], rankdir: str) -> str:
+def _svg_text(texts, ops, operands, rankdir):
     """The same as a picture."""
-    turn, left = 1 if rankdir == "LR" else -1, [places[:] for places in operands]
-    column = _add_bends(left)
-    nodes = [_node(op, row, turn) for op, row in zip(ops, texts)]
-    svgs, lengths, widths = zip(*nodes + [("", 0.0, 0.0)] * (len(left) - len(nodes)))
-    y = _sweep(left, column, widths)
-    start, end = _stretch(left, column, lengths, y)
-    parts = []
-    for p, neighbours in enumerate(left):
-        for i, q in enumerate(neighbours):
-            apart = 18 * ((neighbours[:i].count(q) + 0.5) / neighbours.count(q) - 0.5)      # the two of a + a
-            y0, y1 = y[q] + apart * (q < len(ops)), y[p] + apart * (p < len(ops))
-            parts.append(_link(end[q], y0, start[p], y1, end[p] - lengths[p], p < len(ops), turn))
-    for n, svg in enumerate(svgs[:len(ops)]):
-        place = "%.1f,%.1f" % (end[n] - lengths[n], y[n])[::turn]
-        parts.append(f'<g class="node" transform="translate({place})">{svg}</g>')
-    top = min(y[p] - width / 2 for p, width in enumerate(widths)) - _PADDING
-    bottom = max(y[p] + width / 2 for p, width in enumerate(widths)) + _PADDING
-    corner, extent = (-_PADDING, top)[::turn], (max(end) + 2 * _PADDING, bottom - top)[::turn]
-    return _SVG.format(*corner, *extent, "\n".join(parts))
+    turn, (left, columns), parts = 1 if rankdir == "LR" else -1, _points(operands), []
+    drawn = {p: ("", 0.0, 0.0) for p in left}
+    drawn.update({(n, 0): _node(op, texts[n], turn) for n, op in enumerate(ops)})
+    y = _sweep(left, columns, {p: width + 14 for p, (_, _, width) in drawn.items()})
+    before = end = 0.0
+    for points in columns:                          # far from the one before where lines are steep
+        x = end + max([min(30 + abs(y[p] - y[q]) / 8, 120) for p in points for q in left[p]], default=0)
+        before, end = end, x + max(drawn[p][1] for p in points)
+        for p in points:
+            svg, length, _ = drawn[p]
+            for i, q in enumerate(left[p]):
+                apart = 18 * ((left[p][:i].count(q) + 0.5) / left[p].count(q) - 0.5)    # both of a + a
+                y0, y1 = y[q] + apart * (not q[1]), y[p] + apart * (not p[1])
+                parts.append(_link(before, y0, x, y1, end - length, not p[1], turn))
+            place = "%.1f,%.1f" % (end - length, y[p])[::turn]
+            parts.append(f'<g class="node" transform="translate({place})">{svg}</g>' * (not p[1]))
+    edges = [y[p] + side * drawn[p][2] / 2 for p in left for side in (-1, 1)]
+    corner, extent = (0, min(edges))[::turn], (end, max(edges) - min(edges))[::turn]
+    return _SVG.format(*[at - _PADDING for at in corner], *[size + 2 * _PADDING for size in extent],
+                       "\n".join(filter(None, parts)))
 
 
-def _node(op: str, texts: List[str], turn: int) -> Tuple[str, float, float]:
-    """A node from x = 0 along y = 0: its operation, an arrow, its box; with its length and width."""
-    svg, x, widths = "", 0.0, []
-    for kind, row in [("op", [op])] * bool(op) + [("box", texts)]:
-        if kind == "box" and op:
-            svg += _link(x, 0, x, 0, x + _ARROW, True, turn)
-            x += _ARROW
-        sizes = [_text_size(text)[::turn] for text in row]
-        widths.append(max(width for _, width in sizes))
-        for text, (length, _) in zip(row, sizes):
-            svg += _rectangle(kind, text, (x + length / 2, 0.0)[::turn], (length, widths[-1])[::turn])
-            x += length
-    return svg, x, max(widths)
+def _points(operands):
+    """{point: its neighbours in the column before}, and the points of each column."""
+    column = [0] * len(operands)                    # steps on the longest path to the end
+    for n in reversed(range(len(operands))):
+        for p in operands[n]:
+            column[p] = max(column[p], column[n] + 1)
+    left, columns = {}, [[] for _ in range(max(column) + 1)]
+    for n, places in enumerate(operands):
+        left[n, 0] = [(p, column[p] - column[n] - 1) for p in places]
+        for p, k in left[n, 0]:
+            left.update({(p, i): [(p, i - 1)] for i in range(1, k + 1)})
+    for n, k in left:
+        columns[k - column[n] - 1].append((n, k))
+    return left, columns
 
 
-def _text_size(text: str) -> Tuple[float, ...]:
-    """Width and height of a text with some space around it; Chinese and emoji are twice as wide."""
-    lines = text.split("\n")
-    return (max(sum(1 + (c > "\u2e7f") for c in line) for line in lines) * _CHARACTER + 2 * _PADDING,
-            len(lines) * _LINE + _PADDING)
-
-
-def _rectangle(kind: str, text: str, middle: Tuple[float, ...], size: Tuple[float, ...]) -> str:
-    """A text in the middle of a rectangle."""
-    (x, y), (width, height), lines = middle, size, text.translate(_XML_ESCAPES).split("\n")
-    svg = (f'<rect class="{kind}" {_COLORS[kind]} x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" '
-           f'width="{width:.1f}" height="{height:.1f}"/>')
-    for i, line in enumerate(lines):
-        svg += f'<text x="{x:.1f}" y="{y + 4 + (i - (len(lines) - 1) / 2) * _LINE:.1f}">{line}</text>'
-    return svg
-
-
-def _link(x0: float, y0: float, x1: float, y1: float, x2: float, arrow: bool, turn: int) -> str:
-    """A curve from x0, y0 to x1, y1, then a line to x2 and, if wanted, the head of an arrow."""
-    middle, path = (x0 + x1) / 2, "M{} C{} {} {} L{}" + " M{} L{} L{}" * arrow
-    points = [(x0, y0), (middle, y0), (middle, y1), (x1, y1), (x2, y1)]
-    points += [(x2 - 6, y1 - 4), (x2, y1), (x2 - 6, y1 + 4)]
-    path = path.format(*("%.1f,%.1f" % point[::turn] for point in points))
-    return f'<path d="{path}" fill="none" stroke="#848d97" stroke-width="1.3"/>'
-
-
-def _add_bends(left: List[List[int]]) -> List[int]:
-    """The column of each point. `left` grows by a bend where edges pass a column, one for those of a node."""
-    steps, bends = [0] * len(left), {}                  # steps on the longest path to the end
-    for n in reversed(range(len(left))):
-        for p in left[n]:
-            steps[p] = max(steps[p], steps[n] + 1)
-    for n, neighbours in enumerate(left[:]):
-        for i, p in enumerate(neighbours):
-            for step in range(steps[p] - 1, steps[n], -1):
-                if (p, step) not in bends:
-                    bends[p, step] = len(left)
-                    left.append([neighbours[i]])
-                    steps.append(step)
-                neighbours[i] = bends[p, step]
-    last = max(steps)
-    return [last - step for step in steps]
-
-
-def _sweep(left: List[List[int]], column: List[int], widths: Sequence[float]) -> Dict[int, float]:
-    """The y of each point. Leaves weigh next to nothing, so that what is computed runs straight."""
-    right: List[List[int]] = [[] for _ in left]
-    columns: List[List[int]] = [[] for _ in range(max(column) + 1)]
-    for p, neighbours in enumerate(left):
-        columns[column[p]].append(p)
+def _sweep(left, columns, room):
+    """{point: its y}. Leaves weigh next to nothing, so that what is computed runs straight."""
+    right = {p: [] for p in left}
+    for p, neighbours in left.items():
         for q in neighbours:
             right[q].append(p)
-    y, weight = dict.fromkeys(range(len(left)), 0.0), [1.0 if neighbours else 0.001 for neighbours in left]
+    y, weight = dict.fromkeys(left, 0.0), {p: 1.0 if left[p] else 0.001 for p in left}
     for sweep in range(12):
         near, far, step = (left, right, 1) if sweep % 2 else (right, left, -1)
         for points in columns[::step]:
@@ -3063,35 +3033,60 @@ def _sweep(left: List[List[int]], column: List[int], widths: Sequence[float]) ->
                 wish[p] = sum(weight[q] * y[q] for q in others) / sum(weight[q] for q in others)
             if sweep < 5:
                 points.sort(key=wish.__getitem__)
-            y.update(zip(points, _settle([(wish[p], widths[p] + _GAP, weight[p]) for p in points])))
+            y.update(_settled(points, wish, weight, room))
     return y
 
 
-def _settle(wishes: List[Tuple[float, float, float]]) -> List[float]:
-    """The positions nearest (least squares) to the wishes, given (wish, room, weight) in their order."""
-    ends = accumulate(room for _, room, _ in wishes)
-    offsets = [end - room / 2 for end, (_, room, _) in zip(ends, wishes)]       # if all of them touch
-    blocks: List[Tuple[float, float, int]] = []             # those that do touch: position, weight, count
-    for (wish, _, weight), offset in zip(wishes, offsets):
-        start, count = wish - offset, 1
+def _settled(points, wish, weight, room):
+    """{point: the y nearest to its wish, by least squares}, in their order and with room for each."""
+    blocks, end = [], 0.0                           # of points that touch: start, weight, members
+    for p in points:
+        start, heavy, members = wish[p] - end - room[p] / 2, weight[p], [(p, end + room[p] / 2)]
+        end += room[p]
         while blocks and blocks[-1][0] >= start:
-            start0, weight0, count0 = blocks.pop()
-            start = (start0 * weight0 + start * weight) / (weight0 + weight)
-            weight, count = weight0 + weight, count0 + count
-        blocks.append((start, weight, count))
-    starts = [start for start, _, count in blocks for _ in range(count)]
-    return [start + offset for start, offset in zip(starts, offsets)]
+            start0, heavy0, members0 = blocks.pop()
+            start = (start0 * heavy0 + start * heavy) / (heavy0 + heavy)
+            heavy, members = heavy0 + heavy, members0 + members
+        blocks.append((start, heavy, members))
+    return {p: start + offset for start, _, members in blocks for p, offset in members}
 
 
-def _stretch(left: List[List[int]], column: List[int], lengths: Sequence[float],
-             y: Dict[int, float]) -> Tuple[List[float], List[float]]:
-    """The x where the column of each point starts and ends: far from the one before if edges are steep."""
-    gaps, longest = [0.0] + [30.0] * max(column), [0.0] * (max(column) + 1)
-    for p, c in enumerate(column):
-        longest[c] = max(longest[c], lengths[p])
-        gaps[c] = max([gaps[c]] + [min(30 + abs(y[p] - y[q]) / 8, 120) for q in left[p]])
-    end = list(accumulate(map(sum, zip(gaps, longest))))
-    return [end[c] - longest[c] for c in column], [end[c] for c in column]
+def _node(op, texts, turn):
+    """A node from x = 0 along y = 0: its operation, an arrow, its box; with its length and width."""
+    svg, x, width = "", 0.0, 0.0
+    for kind, row in [("op", [op])] * bool(op) + [("box", texts)]:
+        if svg:
+            svg, x = svg + _link(x, 0, x, 0, x + 20, True, turn), x + 20
+        sizes = [_text_size(text)[::turn] for text in row]
+        across = max(size for _, size in sizes)
+        for text, (length, _) in zip(row, sizes):
+            svg += _rectangle(kind, text, (x + length / 2, 0.0)[::turn], (length, across)[::turn])
+            x += length
+        width = max(width, across)
+    return svg, x, width
+
+def _text_size(text):
+    """Width and height of a text with some space around it; Chinese and emoji are twice as wide."""
+    lines = text.split("\n")
+    return (max(sum(1 + (c > "\u2e7f") for c in line) for line in lines) * _CHARACTER + 2 * _PADDING,
+            len(lines) * _LINE + _PADDING)
+
+def _rectangle(kind, text, middle, size):
+    """A text in the middle of a rectangle."""
+    (x, y), (width, height), lines = middle, size, text.translate(_XML_ESCAPES).split("\n")
+    svg = (f'<rect class="{kind}" {_COLORS[kind]} x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" '
+           f'width="{width:.1f}" height="{height:.1f}"/>')
+    for i, line in enumerate(lines):
+        svg += f'<text x="{x:.1f}" y="{y + 4 + (i - (len(lines) - 1) / 2) * _LINE:.1f}">{line}</text>'
+    return svg
+
+def _link(x0, y0, x1, y1, x2, arrow, turn):
+    """A curve from x0, y0 to x1, y1, then a line to x2 and, if wanted, the head of an arrow."""
+    middle, path = (x0 + x1) / 2, "M{} C{} {} {} L{}" + " M{} L{} L{}" * arrow
+    points = [(x0, y0), (middle, y0), (middle, y1), (x1, y1), (x2, y1)]
+    points += [(x2 - 6, y1 - 4), (x2, y1), (x2 - 6, y1 + 4)]
+    path = path.format(*("%.1f,%.1f" % point[::turn] for point in points))
+    return f'<path d="{path}" fill="none" stroke="#848d97" stroke-width="1.3"/>'
 
 
 # ---- Code written for micrograd runs unchanged, and the file checks itself -------------------------
