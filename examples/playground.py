@@ -3,9 +3,9 @@
     python examples/playground.py                         # opens the page; Ctrl-C ends it
     python examples/playground.py --port 8000 --no-open
 
-The network learns here, in Python, with micrograd.py; the page (playground.html) only draws. Each tab of the
-browser has a network of its own and two threads: one trains, without ever waiting for the other, which sends
-15 pictures per second, made from a copy of the weights. The server answers to this computer alone.
+The network learns here, in Python; the page (playground.html) only draws. Each tab of the browser has a
+network of its own and two threads: one trains, and never waits for the other, which sends 15 pictures a
+second, made from a copy of the weights. The server talks to nobody but this computer.
 """
 
 import argparse
@@ -28,23 +28,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common import at_least, spread
-from micrograd import (SGD, Adam, AdamW, Linear, Sequential, Tensor, binary_cross_entropy_with_logits, grad,
-                       no_grad)
+from micrograd import (
+    SGD, Adam, AdamW, Linear, Sequential, Tensor, binary_cross_entropy_with_logits, grad, no_grad)
 
 PAGE = Path(__file__).resolve().with_suffix(".html")
 PICTURES = 15           # per second
-MOST_TABS = 5           # a browser opens six connections to a server; each tab holds one
-MOST_THREADS = 100      # connections beyond are closed at once
-MOST_BYTES = 4000       # in a request
-PATIENCE = 5            # seconds: to wait for a request, and for the first look at a new network
+PATIENCE = 5            # seconds to wait for the rest of a request, or for a page to look at its network
+MOST_TABS = 5           # a browser makes six connections to a server, and each tab keeps one
+MOST_THREADS, MOST_BYTES = 100, 4000    # at once; in a request
 
-
-# ------------------------------------------------------------------------------------------------- the data
-# Each function makes one point of class `label`, 0 or 1, from a random generator. The plane is the window
-# from -WINDOW to WINDOW in both directions; its picture has SIDE x SIDE numbers, that of a neuron a quarter.
-
-WINDOW, SIDE = 3.0, 40
-FLAT = 8.0          # scores go as tanh(score / FLAT): a probability is too steep to be drawn from a few numbers
+# ---------------------------------------------------------------------------------------------- the data
+# A function per kind: a point of class `label`, 0 or 1, from a random generator.
 
 
 def moons(rng, label):
@@ -59,14 +53,13 @@ def circles(rng, label):
 
 
 def xor(rng, label):
-    x, y = rng.uniform(0.5, 2.5), rng.uniform(0.5, 2.5)
-    side = rng.choice((-1, 1))
+    x, y, side = rng.uniform(0.5, 2.5), rng.uniform(0.5, 2.5), rng.choice((-1, 1))
     return side * x, side * y if label else -side * y
 
 
 def spirals(rng, label):
-    turn = rng.uniform(0.05, 1)
-    angle = 3.5 * math.pi * turn + math.pi * label
+    turn = rng.uniform(0.15, 1)
+    angle = math.pi * (3.5 * turn + label)
     return 2.6 * turn * math.sin(angle), 2.6 * turn * math.cos(angle)
 
 
@@ -76,6 +69,13 @@ def blobs(rng, label):
 
 
 DATASETS = {make.__name__: make for make in (moons, circles, xor, spirals, blobs)}
+FEATURES = {            # what a network may see of a point: as Python text, and as a function
+    "x": ("x", lambda x, y: x), "y": ("y", lambda x, y: y),
+    "x²": ("x * x", lambda x, y: x * x), "y²": ("y * y", lambda x, y: y * y),
+    "xy": ("x * y", lambda x, y: x * y),
+    "sin x": ("math.sin(x)", lambda x, y: math.sin(x)),
+    "sin y": ("math.sin(y)", lambda x, y: math.sin(y)),
+}
 
 
 def sample(data, count, noise, rng):
@@ -88,28 +88,19 @@ def sample(data, count, noise, rng):
     return points
 
 
-# The inputs that a network may have: how Python writes them, and what they are.
-FEATURES = {
-    "x": ("x", lambda x, y: x), "y": ("y", lambda x, y: y),
-    "x²": ("x * x", lambda x, y: x * x), "y²": ("y * y", lambda x, y: y * y), "xy": ("x * y", lambda x, y: x * y),
-    "sin x": ("math.sin(x)", lambda x, y: math.sin(x)), "sin y": ("math.sin(y)", lambda x, y: math.sin(y)),
-}
-
-
 def inputs(features, points):
-    """The inputs of a network, a row per point [x, y] or [x, y, label]."""
+    """What a network sees: a row of features for each point."""
     functions = [FEATURES[name][1] for name in features]
     return [[f(point[0], point[1]) for f in functions] for point in points]
 
 
-# ------------------------------------------------------------------------------------------- the settings
-# What a page may choose: a value out of a list or between two numbers, or up to `most` of such values.
+# ------------------------------------------------------------------------------------------ the settings
 
 ACTIVATIONS = {"tanh": Tensor.tanh, "relu": Tensor.relu, "sigmoid": Tensor.sigmoid, "gelu": Tensor.gelu,
                "linear": None}
 OPTIMIZERS = {"Adam": (Adam, {}), "AdamW": (AdamW, {}), "SGD": (SGD, {}),
               "SGD + momentum": (SGD, {"momentum": 0.9})}
-SETTINGS = {
+SETTINGS = {            # what a page may choose: one of the choices, or a number, or a list of such
     "data": {"first": "moons", "choices": list(DATASETS)},
     "noise": {"first": 0.15, "low": 0, "high": 0.6, "step": 0.05},
     "count": {"first": 200, "low": 20, "high": 500, "step": 20},
@@ -124,51 +115,52 @@ SETTINGS = {
     "batch": {"first": 20, "low": 1, "high": 50, "step": 1},
     "pace": {"first": 0, "choices": [0, 200, 50, 10]},      # steps per second; 0: as many as it can
 }
-TUNABLE = "lr", "l2", "batch", "pace"       # these change while the network learns; the others begin anew
+TUNABLE = "lr", "l2", "batch", "pace"       # change while it learns; after others a network begins anew
 
 
 def checked(name, value):
-    """A setting that came from outside; a ValueError says what is wrong with it."""
+    """A setting from outside; a ValueError says what is wrong with it."""
     rule = SETTINGS[name]
     if "most" not in rule:
-        return one_checked(name, rule, value)
+        return checked_one(name, rule, value)
     if type(value) is not list or not rule["least"] <= len(value) <= rule["most"]:
-        raise ValueError(f"{name} must be a list of {rule['least']} to {rule['most']}, not {value!r:.60}.")
-    items = [one_checked(name, rule, item) for item in value]
-    if "choices" in rule and len(set(items)) < len(items):
-        raise ValueError(f"{name} has something twice: {value!r:.60}.")
-    return items
+        raise ValueError(f"{name}: {value!r:.60} is not a list of {rule['least']} to {rule['most']}.")
+    if "choices" in rule and any(item in value[:i] for i, item in enumerate(value)):
+        raise ValueError(f"{name}: {value!r:.60} has something twice.")
+    return [checked_one(name, rule, item) for item in value]
 
 
-def one_checked(name, rule, value):
+def checked_one(name, rule, value):
     if "choices" in rule:
-        good, wanted = type(value) in (str, int, float) and value in rule["choices"], rule["choices"]
+        good = type(value) in (str, int, float) and value in rule["choices"]
+        wanted = "one of " + ", ".join(map(str, rule["choices"]))
     else:
-        whole = type(rule["step"]) is int
-        good = type(value) in ((int,) if whole else (int, float)) and rule["low"] <= value <= rule["high"]
-        wanted = f"a {'whole ' * whole}number from {rule['low']} to {rule['high']}"
+        low, high, kinds = rule["low"], rule["high"], (int, type(rule["step"]))
+        good = type(value) in kinds and low <= value <= high
+        wanted = f"a{'' if float in kinds else ' whole'} number from {low} to {high}"
     if not good:
-        raise ValueError(f"{name}: {value!r:.60} is not {'one of ' * ('choices' in rule)}{wanted}.")
+        raise ValueError(f"{name}: {value!r:.60} is not {wanted}.")
     return value
 
 
 def python_code(settings):
-    """The lines of Python that make and train the network of these settings."""
-    layers = [f"Linear({nin}, {nout})" for nin, nout in zip(*layer_sizes(settings))]
-    act = "" if settings["act"] == "linear" else f"Tensor.{settings['act']}, "
+    """The lines of Python that make the network of these settings, weight by weight, and train it."""
+    act = "" if settings["act"] == "linear" else f", Tensor.{settings['act']}"
+    gap = act + (", " if len(settings["layers"]) < 3 else ",\n                   ")
+    steps = gap.join(f"Linear({nin}, {nout})" for nin, nout in layer_sizes(settings))
     kind, options = OPTIMIZERS[settings["optimizer"]]
-    extra = "".join(f", {key}={value}" for key, value in options.items())
+    options = {"lr": settings["lr"], **options, "weight_decay": settings["l2"]}
     row = ", ".join(FEATURES[name][0] for name in settings["features"])
     return f"""import {'math, ' * ('math' in row)}random
 from micrograd import {kind.__name__}, Linear, Sequential, Tensor, binary_cross_entropy_with_logits
 
 random.seed({settings["seed"]})
-model = Sequential({(', ' + act).join(layers)})
-optimizer = {kind.__name__}(model.parameters(), lr={settings["lr"]}{extra}, weight_decay={settings["l2"]})
+model = Sequential({steps})
+optimizer = {kind.__name__}(model.parameters(), {', '.join(f'{key}={x}' for key, x in options.items())})
 
 def step(points, labels):       # points [[x, y], ...], labels [0 or 1, ...]
-    scores = model([[{row}] for x, y in points])
-    loss = binary_cross_entropy_with_logits(scores.reshape(-1), labels)
+    scores = model([[{row}] for x, y in points]).reshape(-1)
+    loss = binary_cross_entropy_with_logits(scores, labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -176,57 +168,61 @@ def step(points, labels):       # points [[x, y], ...], labels [0 or 1, ...]
 """
 
 
-# -------------------------------------------------------------------------------------------- the network
+# ------------------------------------------------------------------------------------------- the network
 
-SEEDING = threading.Lock()      # modules draw their weights from the one generator of `random`
+WINDOW, SIDE = 3.0, 40      # the plane from -3 to 3 is drawn from 40 x 40 numbers, a neuron from 20 x 20
 GRID = [[x, y] for y in spread(WINDOW, -WINDOW, SIDE) for x in spread(-WINDOW, WINDOW, SIDE)]
 QUARTER = itemgetter(*[r * SIDE + c for r in range(0, SIDE, 2) for c in range(0, SIDE, 2)])
+FLAT = 8.0                  # scores are sent as tanh(score / FLAT): probabilities are too steep for that
+SEEDING = threading.Lock()  # weights come from the one generator of the module random
 
 
 def layer_sizes(settings):
-    """How many inputs each layer has, and how many outputs."""
+    """The pairs (number of inputs, number of outputs) of all layers."""
     sizes = [len(settings["features"])] + settings["layers"] + [1]
-    return sizes[:-1], sizes[1:]
+    return list(zip(sizes, sizes[1:]))
 
 
 def network(settings):
-    """The model that these settings describe: the same seed gives the same weights."""
+    """The model of these settings; the same seed gives the same weights."""
     act, steps = ACTIVATIONS[settings["act"]], []
     with SEEDING:
         random.seed(settings["seed"])
-        for nin, nout in zip(*layer_sizes(settings)):
+        for nin, nout in layer_sizes(settings):
             steps += [Linear(nin, nout)] + [act] * (act is not None)
-    return Sequential(*(steps if act is None else steps[:-1]))      # a score may be any number
+    return Sequential(*(steps[:-1] if act else steps))      # the score of a point may be any number
 
 
-def layers(model, x):
-    """For each layer of the model: its sums, and what the activation makes of them."""
+def run_layers(model, x):
+    """For each layer: the weighted sums of its inputs, and what the activation makes of them."""
     sums, values = [], []
     for step in model.steps:
+        x = step(x)
         if isinstance(step, Linear):
-            x = step(x)
             sums.append(x)
             values.append(x)
-        else:
-            x = values[-1] = step(x)
+        values[-1] = x
     return sums, values
 
 
 def shades(numbers):
-    """Numbers from -1 to 1 (others are cut off) as text: a byte each, in base64."""
-    return base64.b64encode(bytes([int(127.5 + 127.5 * max(-1.0, min(1.0, x))) for x in numbers])).decode()
+    """Numbers from -1 to 1 (what is beyond is cut off) as text: a byte for each, in base64."""
+    data = bytes([int(127.5 + 127.5 * max(-1.0, min(1.0, x))) for x in numbers])
+    return base64.b64encode(data).decode()
 
 
 def parameters(model):
-    """The weights and biases of each layer."""
+    """The weights and biases of each layer, as lists."""
     linear = [step for step in model.steps if isinstance(step, Linear)]
-    return {name: [rounded(getattr(step, attribute).tolist()) for step in linear]
-            for name, attribute in (("weights", "weight"), ("biases", "bias"))}
+    return {"weights": [step.weight.tolist() for step in linear],
+            "biases": [step.bias.tolist() for step in linear]}
 
 
-def rounded(numbers):
-    """Numbers of a picture with six digits: nobody sees more."""
-    return [rounded(x) if isinstance(x, list) else float(f"{x:.6g}") for x in numbers]
+def loss_and_share(scores, points):
+    """The loss of these points, and the share of them that is on the right side of 0."""
+    labels = [label for x, y, label in points]
+    right = sum((score > 0) == (label == 1) for score, label in zip(scores.tolist(), labels))
+    return [binary_cross_entropy_with_logits(scores, labels).item(), right / len(labels)]
 
 
 class Lesson:
@@ -238,28 +234,27 @@ class Lesson:
         cut = settings["count"] * settings["test"] // 100
         self.test, self.train = points[:cut], points[cut:]
         self.rows = inputs(settings["features"], self.train)
-        everything = inputs(settings["features"], GRID + points)
-        self.everything = Tensor(everything, requires_grad=False)
+        self.everything = Tensor(inputs(settings["features"], GRID + points), requires_grad=False)
         self.model = network(settings)
         kind, options = OPTIMIZERS[settings["optimizer"]]
-        self.optimizer = kind(self.model.parameters(), lr=settings["lr"], weight_decay=settings["l2"], **options)
+        self.optimizer = kind(self.model.parameters(), lr=settings["lr"], **options)
+        self.tune(settings)
         self.lock, self.problem = threading.Lock(), ""
         self.publish(0)
 
     def publish(self, steps):
-        """Leave the number of steps and a copy of the weights, both at once, for whoever draws."""
+        """Leave the number of steps and the weights, both in one assignment, for whoever draws."""
         self.published = steps, [p.tolist() for p in self.model.parameters()]
 
     def tune(self, settings):
-        """Change what can be changed while the network learns."""
+        """Change what may change while the network learns."""
         self.settings = {**self.settings, **settings}
-        self.optimizer.lr, self.optimizer.weight_decay = self.settings["lr"], self.settings["l2"]
+        self.optimizer.lr, self.optimizer.weight_decay = settings["lr"], settings["l2"]
 
     def step(self):
-        """One step of the optimizer, on a few random points."""
+        """One step of the optimizer, on a few points."""
         with self.lock:
-            size = min(self.settings["batch"], len(self.train))
-            batch = self.rng.sample(range(len(self.train)), size)
+            batch = self.rng.sample(range(len(self.train)), min(self.settings["batch"], len(self.train)))
             scores = self.model([self.rows[i] for i in batch]).reshape(-1)
             loss = binary_cross_entropy_with_logits(scores, [self.train[i][2] for i in batch])
             self.optimizer.zero_grad()
@@ -268,58 +263,48 @@ class Lesson:
             self.publish(self.published[0] + 1)
 
     def twin(self):
-        """The number of steps, and a model with the weights after them, which no step will change."""
+        """The number of steps, and a model with the weights of then, which go on changing here only."""
         model, (steps, weights) = copy.deepcopy(self.model), self.published
         for p, data in zip(model.parameters(), weights):
             p.data = data
         return steps, model
 
     def picture(self):
-        """All that the page draws, from one pass of the plane and the data through the network."""
-        steps, model = self.twin()
+        """All that the page draws, from one pass of the plane and all points through the network."""
+        (steps, model), plane = self.twin(), len(GRID)
         with no_grad():
-            values = layers(model, self.everything)[1]
-            scores = values[-1].reshape(-1)
-            cut = len(GRID) + len(self.test)
-            test, train = self.score(scores[len(GRID):cut], self.test), self.score(scores[cut:], self.train)
-        surface = [math.tanh(score / FLAT) for score in scores.tolist()[:len(GRID)]]
-        return {"steps": steps, "train": train, "test": test, "surface": shades(surface),
-                "neurons": [[shades(c) for c in zip(*QUARTER(v.tolist()))] for v in values[:-1]],
-                **parameters(model)}
-
-    @staticmethod
-    def score(scores, points):
-        """The loss, and the share of points on the right side of 0."""
-        labels = [label for x, y, label in points]
-        right = sum((score > 0) == (label == 1) for score, label in zip(scores.tolist(), labels))
-        return [binary_cross_entropy_with_logits(scores, labels).item(), right / len(labels)]
+            values = run_layers(model, self.everything)[1]
+            scores = values.pop().reshape(-1)
+            test, train = scores[plane:plane + len(self.test)], scores[plane + len(self.test):]
+            train, test = loss_and_share(train, self.train), loss_and_share(test, self.test)
+        return {"steps": steps, "train": train, "test": test, **parameters(model),
+                "surface": shades([math.tanh(score / FLAT) for score in scores.tolist()[:plane]]),
+                "neurons": [list(map(shades, zip(*QUARTER(layer.tolist())))) for layer in values]}
 
     def look(self, number):
-        """What one point does to every neuron: sums, values, and the gradients of its loss."""
-        if type(number) is not int or not 0 <= number < len(self.train):
-            raise ValueError(f"point must be a whole number from 0 to {len(self.train) - 1}.")
+        """What one training point does to each neuron, and the gradients of its loss."""
         steps, model = self.twin()
-        sums, values = layers(model, Tensor([self.rows[number]], requires_grad=False))
+        sums, values = run_layers(model, [self.rows[number]])
         loss = binary_cross_entropy_with_logits(values[-1].reshape(-1), [self.train[number][2]])
-        gradients = [rounded(g.tolist()[0]) for g in grad(loss, sums + values)]
+        found = {"values": values, "gradients": grad(loss, values),
+                 "sums": sums, "sum_gradients": grad(loss, sums)}
         return {"steps": steps, "point": number, "loss": loss.item(), "inputs": self.rows[number],
-                **parameters(model),
-                "sums": [rounded(x.tolist()[0]) for x in sums], "values": [rounded(x.tolist()[0]) for x in values],
-                "sum_gradients": gradients[:len(sums)], "gradients": gradients[len(sums):]}
+                **{name: [x.tolist()[0] for x in layers] for name, layers in found.items()},
+                **parameters(model)}
 
-
-# ----------------------------------------------------------------------------------------------- the tabs
 
 class Tab:
-    """One tab of a browser: its lesson, and the thread that trains. It lives as long as its page looks."""
+    """A tab of a browser: its lesson, and the thread that trains. It lives while its page looks on."""
 
-    def __init__(self, lesson):
-        self.lesson, self.version, self.began = lesson, 0, time.monotonic()
+    def __init__(self):
+        self.lesson, self.version, self.born = None, 0, time.monotonic()
         self.running, self.watched, self.closed = threading.Event(), False, False
-        threading.Thread(target=self.train, daemon=True).start()
 
     def begin(self, lesson):
+        """Put another lesson in the place of the old one."""
         self.lesson, self.version = lesson, self.version + 1
+        if self.version == 1:
+            threading.Thread(target=self.train, daemon=True).start()
 
     def switch(self, running):
         """Train from now on, or do not."""
@@ -328,82 +313,92 @@ class Tab:
         (self.running.set if running else self.running.clear)()
 
     def train(self):
-        """Step after step while the page says so."""
+        """Step after step, while the page says so."""
         while not self.closed:
-            lesson = self.lesson
             if self.running.wait(0.2):
+                lesson = self.lesson
                 self.attempt(lesson, lesson.step)
-                pace = lesson.settings["pace"]
-                time.sleep(1 / pace if pace else 0)
-            self.closed |= not self.watched and time.monotonic() > self.began + PATIENCE
-
-    def state(self):
-        """What changes whenever there is something new to draw."""
-        return self.lesson, self.lesson.published[0], self.running.is_set(), self.lesson.problem
+                time.sleep(1 / lesson.settings["pace"] if lesson.settings["pace"] else 0)
+            self.closed |= not self.watched and time.monotonic() > self.born + PATIENCE
 
     def attempt(self, lesson, task):
-        """The result of a task of the lesson; None, and training ends, where its numbers have no bounds."""
+        """What the task gives; None, and the end of the training, where numbers are out of bounds."""
         try:
             return task()
         except (ArithmeticError, ValueError):
-            lesson.problem = f"The numbers have become too large: try a smaller learning rate."
+            lesson.problem = "The numbers have grown beyond all bounds: try a smaller learning rate."
             self.running.clear()
 
+    def state(self):
+        """Whether there is something new to draw: whether this has changed."""
+        return self.lesson, self.lesson.published[0], self.running.is_set(), self.lesson.problem
+
     def message(self):
-        """The picture of now for the page, as JSON, or of what went wrong."""
+        """What the page needs to know now, as JSON."""
         lesson, state = self.lesson, {"version": self.version, "running": self.running.is_set()}
-        picture = self.attempt(lesson, lambda: json.dumps({**state, **lesson.picture()}, allow_nan=False))
-        return picture if not lesson.problem else json.dumps({**state, "running": False, "problem": lesson.problem})
+        text = self.attempt(lesson, lambda: json.dumps({**state, **lesson.picture()}, allow_nan=False))
+        return text or json.dumps({**state, "running": False, "problem": lesson.problem})
 
 
-# --------------------------------------------------------------------------------------------- the server
+# -------------------------------------------------------------------------------------------- the server
 
 class Refused(Exception):
-    """A request that gets no more than a status and a sentence."""
+    """A request that is answered by a sentence and a status."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request, in a thread of its own; a client that says nothing is left after PATIENCE."""
+    """One request, in a thread of its own, so that nobody waits for a connection that says nothing."""
 
-    timeout = PATIENCE
-    log_message = version_string = lambda self, *args: "playground"     # no log, and no talk about versions
+    timeout, server_version, sys_version = PATIENCE, "playground", ""
+    log_message = lambda *args: None            # the terminal stays quiet
 
     def do_GET(self):
         self.answer({"/": self.page, "/start": self.start, "/pictures": self.pictures})
 
     def do_POST(self):
         self.answer({"/new": self.new, "/run": self.run, "/step": self.step, "/tune": self.tune,
-                     "/look": self.look, "/close": self.close})
+                     "/look": self.look})
 
     def answer(self, routes):
-        """Call the route that the request names; whatever is wrong with the request becomes a sentence."""
+        """Do what the request asks for, or say what is wrong with it."""
         try:
             self.check_sender()
             route = routes.get(self.path.partition("?")[0])
-            if route is None:
+            if not route:
                 raise Refused("There is nothing at this address.", 404)
             route()
         except Refused as refused:
-            self.reply(refused.args[1], "text/plain", refused.args[0])
+            self.reply(refused.args[0], "text/plain", refused.args[1])
         except (ValueError, RecursionError) as error:
             self.reply(str(error), "text/plain", 400)
 
     def check_sender(self):
-        """Only our own page may ask: other sites (also under a name that leads here) may not."""
-        hosts = [f"{name}:{self.server.port}" for name in ("127.0.0.1", "localhost")]
-        if self.server.port == 80:
-            hosts += ["127.0.0.1", "localhost"]
-        if self.headers.get("Host") not in hosts:
-            raise Refused(f"This server answers to http://{hosts[0]} alone.", 403)
-        if self.headers.get("Origin", "http://" + self.headers["Host"]) != "http://" + self.headers["Host"]:
+        """Only our own page may ask: no other site, nor one whose name was made to lead here."""
+        host, port = self.headers.get("Host"), self.server.server_address[1]
+        if host not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            raise Refused(f"This server answers to http://127.0.0.1:{port}/ alone.", 403)
+        if self.headers.get("Origin", f"http://{host}") != f"http://{host}":
             raise Refused("Other sites may not ask this server.", 403)
+
+    def asked(self, *names):
+        """The fields of a request: a JSON object with exactly these names; settings are checked."""
+        length = self.headers.get("Content-Length", "")
+        if not re.fullmatch("[0-9]{1,12}", length):
+            raise ValueError("The request does not say how long it is.")
+        if int(length) > MOST_BYTES:
+            for _ in range(min(int(length), 1 << 25) >> 16):
+                self.rfile.read(1 << 16)        # who still sends would not hear the answer
+            raise Refused(f"The request has {length} bytes, and {MOST_BYTES} are the most.", 413)
+        body = json.loads(self.rfile.read(int(length)).decode())
+        if type(body) is not dict or set(body) != set(names):
+            raise ValueError(f"The request must be a JSON object with exactly {', '.join(names)}.")
+        return {name: checked(name, x) if name in SETTINGS else x for name, x in body.items()}
 
     def head(self, kind, status=200, **more):
         """The first lines of an answer."""
         self.send_response(status)
         for name, value in {"Content-Type": f"{kind}; charset=utf-8", "Cache-Control": "no-store",
-                            "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin",
-                            **more}.items():
+                            "X-Content-Type-Options": "nosniff", **more}.items():
             self.send_header(name, value)
         self.end_headers()
 
@@ -412,54 +407,36 @@ class Handler(BaseHTTPRequestHandler):
         self.head(kind, status, **{"Content-Length": str(len(data)), **more})
         self.wfile.write(data)
 
-    def asked(self, *names):
-        """The body of the request: a JSON object with these names, its settings checked."""
-        length = self.headers.get("Content-Length", "")
-        if not re.fullmatch("[0-9]{1,18}", length):
-            raise ValueError("The request does not say how long it is.")
-        if int(length) > MOST_BYTES:
-            self.drop(int(length))
-            raise Refused(f"The request is too long: {length} bytes, and {MOST_BYTES} are the most.", 413)
-        body = json.loads(self.rfile.read(int(length)).decode())
-        if type(body) is not dict or set(body) != set(names):
-            raise ValueError(f"The request must be a JSON object with {', '.join(names)}.")
-        return {name: checked(name, value) if name in SETTINGS else value for name, value in body.items()}
-
-    def drop(self, length):
-        """Read what is not wanted (not without bounds): who still sends does not hear the answer."""
-        for _ in range(min(length, 1 << 25) >> 16):
-            if not self.rfile.read(1 << 16):
-                break
-
-    # ---- what the page asks for
+    # ---- what a page may ask for
 
     def page(self):
-        """The page, allowed to run its own script and style, and to load nothing."""
+        """The page; it may run its own script and style, and ask this server, and nothing else."""
         text = PAGE.read_text(encoding="utf-8")
-        policy = "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-        policy += "frame-ancestors 'none'"
+        policy = "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; " \
+                 "form-action 'none'; frame-ancestors 'none'"
         for tag in "script", "style":
-            part = re.search(f"<{tag}>(.*?)</{tag}>", text, re.S).group(1)
-            digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+            own = re.search(f"<{tag}>(.*?)</{tag}>", text, re.S).group(1)
+            digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
             policy += f"; {tag}-src 'sha256-{digest}'"
-        self.reply(text, "text/html", **{"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"})
+        self.reply(text, "text/html", **{"Content-Security-Policy": policy})
 
     def start(self):
-        """What does not change: the settings, a picture of each input, and a few points of each kind."""
-        columns = dict(zip(FEATURES, zip(*QUARTER(inputs(FEATURES, GRID)))))
-        features = {name: shades([x / max(column) for x in column]) for name, column in columns.items()}
+        """What never changes: the settings there are, pictures of inputs, some points of each kind."""
+        columns = zip(FEATURES, zip(*QUARTER(inputs(FEATURES, GRID))))
+        features = {name: shades([x / max(column) for x in column]) for name, column in columns}
         gallery = {name: sample(name, 80, 0.1, random.Random(0)) for name in DATASETS}
         self.reply(json.dumps({"settings": SETTINGS, "tunable": TUNABLE, "features": features,
                                "gallery": gallery, "window": WINDOW, "side": SIDE, "flat": FLAT}))
 
     def new(self):
-        """A new network, in the tab that asks or in a new one."""
+        """A new network, in the tab that asks for it."""
         asked = self.asked("id", "running", *SETTINGS)
-        lesson = Lesson({name: asked[name] for name in SETTINGS})
-        tab = self.server.begin(asked["id"], lesson)
-        tab.switch(asked["running"])
+        name, running = asked.pop("id"), asked.pop("running")
+        tab, lesson = self.server.tab(name, new=True), Lesson(asked)
+        tab.switch(running)
+        tab.begin(lesson)
         self.reply(json.dumps({"version": tab.version, "train": lesson.train, "test": lesson.test,
-                               "code": python_code(lesson.settings)}))
+                               "code": python_code(asked)}))
 
     def run(self):
         asked = self.asked("id", "running")
@@ -480,18 +457,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def look(self):
         asked = self.asked("id", "point")
-        lesson = self.server.tab(asked["id"]).lesson
-        self.reply(json.dumps(lesson.look(asked["point"]), allow_nan=False))
-
-    def close(self):
-        self.server.tab(self.asked("id")["id"]).closed = True
-        self.reply("{}")
+        tab, point = self.server.tab(asked["id"]), asked["point"]
+        lesson = tab.lesson
+        if type(point) is not int or not 0 <= point < len(lesson.train):
+            raise ValueError(f"point: {point!r:.60} is not the number of a point.")
+        text = tab.attempt(lesson, lambda: json.dumps(lesson.look(point), allow_nan=False))
+        if not text:
+            raise ValueError(lesson.problem)
+        self.reply(text)
 
     def pictures(self):
         """A picture whenever there is something new, until the page closes; then its tab ends, too."""
         tab = self.server.tab(self.path.partition("?id=")[2])
         if tab.watched:
-            raise Refused("This network is on another page.", 409)
+            raise Refused("Another page looks at this network.", 409)
         tab.watched, shown, due = True, None, time.monotonic()
         try:
             self.head("text/event-stream")
@@ -504,70 +483,60 @@ class Handler(BaseHTTPRequestHandler):
             tab.closed = True
 
     def hung_up(self, seconds):
-        """Wait; true as soon as the other side closes (it has nothing more to say)."""
+        """Wait so long; true as soon as the other side closes (it has nothing more to send)."""
         return bool(select.select([self.connection], [], [], max(seconds, 0))[0])
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """The tabs, and a thread per connection."""
+    """The tabs by their ids, and a thread per connection; on this computer only."""
 
     daemon_threads, block_on_close, request_queue_size = True, False, 64
-    allow_reuse_address = sys.platform != "win32"       # there, two servers could have one port
+    allow_reuse_address = sys.platform != "win32"       # where it would let two servers share a port
 
     def __init__(self, port):
         super().__init__(("127.0.0.1", port), Handler)
-        self.port, self.tabs, self.lock = self.server_address[1], {}, threading.Lock()
+        self.tabs, self.lock = {}, threading.Lock()
 
-    def tab(self, name):
-        """The tab of this id."""
-        tab = self.tabs.get(name) if isinstance(name, str) else None
-        if tab is None or tab.closed:
-            raise Refused("There is no such tab, or not any more: load the page again.", 404)
-        return tab
-
-    def begin(self, name, lesson):
-        """Put a lesson into the tab of this id, which may be a new one."""
+    def tab(self, name, new=False):
+        """The tab of this id; with new=True it may be one that was not there before."""
         if not isinstance(name, str) or not re.fullmatch("[0-9a-f]{8,32}", name):
-            raise ValueError("id must be 8 to 32 hexadecimal digits.")
+            raise ValueError("id: not 8 to 32 hexadecimal digits.")
         with self.lock:
             self.tabs = {key: tab for key, tab in self.tabs.items() if not tab.closed}
+            if name not in self.tabs and not new:
+                raise Refused("There is no such network, or not any more.", 404)
             if name not in self.tabs and len(self.tabs) >= MOST_TABS:
-                raise Refused(f"{MOST_TABS} tabs are open, and no more are served: close one of them.", 503)
-            if name not in self.tabs:
-                self.tabs[name] = Tab(lesson)
-            self.tabs[name].begin(lesson)
-            return self.tabs[name]
+                raise Refused(f"{MOST_TABS} tabs are open, and there are no more: close one of them.", 503)
+            return self.tabs.setdefault(name, Tab())
 
     def process_request(self, request, address):
+        """A thread for the request, unless there are too many."""
         if threading.active_count() > MOST_THREADS:
             self.shutdown_request(request)
         else:
             super().process_request(request, address)
 
     def handle_error(self, request, address):
-        if not isinstance(sys.exc_info()[1], OSError):      # that the other side has gone is no error of ours
+        """Say what went wrong, unless the other side has just gone."""
+        if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, address)
-
-
-def arguments(argv=None):
-    """The options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--port", type=at_least(0), default=8421, help="0 takes any free one; default: 8421")
-    parser.add_argument("--no-open", action="store_true", help="do not open a browser")
-    return parser.parse_args(argv)
 
 
 def main(argv=None):
     """Serve until Ctrl-C."""
-    args = arguments(argv)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--port", type=at_least(0), default=8421, help="0 takes any free one; default: 8421")
+    add("--no-open", action="store_true", help="do not open a browser")
+    args = parser.parse_args(argv)
     try:
         server = Server(args.port)
     except (OSError, OverflowError) as error:
-        sys.exit(f"port {args.port} cannot be used ({error}); --port 0 takes any free one")
-    address = f"http://127.0.0.1:{server.port}/"
-    print(f"the playground is at {address} (Ctrl-C ends it)", flush=True)
+        sys.exit(f"port {args.port} cannot be used ({error}); with --port 0 any free one is taken")
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    print(f"The playground is at {address} (Ctrl-C ends it)", flush=True)
     if not args.no_open:
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
     try:
         server.serve_forever()
     except KeyboardInterrupt:
