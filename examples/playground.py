@@ -506,7 +506,7 @@ class Server(socketserver.ThreadingTCPServer):
             if name not in self.tabs and not new:
                 raise Refused("There is no such network, or not any more.", 404)
             if name not in self.tabs and len(self.tabs) >= MOST_TABS:
-                raise Refused(f"{MOST_TABS} tabs are open, and there are no more: close one of them.", 503)
+                raise Refused(f"{MOST_TABS} tabs are open, and those are all: close one of them.", 503)
             return self.tabs.setdefault(name, Tab())
 
     def process_request(self, request, address):
