@@ -9,15 +9,11 @@ letters of a name come one after the other. Here, a node is a whole matrix and t
 rows, all at once; a mask sees to it that none looks ahead. Ctrl-C stops early and uses what was learned so
 far.
 """
-
+from common import Training, at_least, count, diverged, fetch, start, wild
 import argparse
 import math
 import random
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from common import Progress, at_least, fetch
 from micrograd import Adam, Module, Tensor, cross_entropy, linear, no_grad
 
 URL = "https://raw.githubusercontent.com/karpathy/makemore/988aa59/names.txt"
@@ -101,23 +97,17 @@ def tokenize(name, letters):
 
 def train(model, names, letters, steps, lr):
     """A step of Adam for each name, at a rate that falls to 0 in a straight line; returns the losses."""
-    optimizer, losses = Adam(model.parameters(), lr=lr, betas=(0.85, 0.99), eps=1e-8), []
-    with Progress(steps, "step") as progress:
-        try:
-            for step in range(steps):
-                tokens = tokenize(names[step % len(names)], letters)[:model.context + 1]
-                loss = cross_entropy(model(tokens[:-1]), tokens[1:])        # every row guesses the next token
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.lr = lr * (1 - step / steps)
-                optimizer.step()
-                losses.append(loss.item())
-                progress.show(step + 1, f"loss {sum(losses[-100:]) / len(losses[-100:]):.4f}")
-        except KeyboardInterrupt:
-            pass
-    if len(losses) < steps:
-        print(f"stopped after {len(losses)} of {steps} steps")
-    return losses
+    optimizer = Adam(model.parameters(), lr=lr, betas=(0.85, 0.99), eps=1e-8)
+    with Training(steps, "step") as training:
+        for step in range(steps):
+            tokens = tokenize(names[step % len(names)], letters)[:model.context + 1]
+            loss = cross_entropy(model(tokens[:-1]), tokens[1:])        # every row guesses the next token
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.lr = lr * (1 - step / steps)
+            optimizer.step()
+            training.show(step + 1, loss.item())
+    return training.losses
 
 
 @no_grad()
@@ -126,6 +116,8 @@ def invent(model, letters, temperature):
     tokens = [len(letters)]
     while len(tokens) <= model.context:
         odds = (model(tokens)[-1] / temperature).softmax(-1).tolist()
+        if wild(odds[0]):
+            diverged("the odds are no numbers", "training")
         token = random.choices(range(len(odds)), odds)[0]
         if token == len(letters):
             break
@@ -156,9 +148,9 @@ def names_online():
         return list(NAMES)
 
 
-def arguments():
+def arguments(argv):
     """The options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0],
+    parser = argparse.ArgumentParser(prog="gpt.py", description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--data", type=names_in, metavar="FILE", help="names, one on each line (or else they are downloaded)")
@@ -171,27 +163,28 @@ def arguments():
     add("--samples", type=at_least(0), default=20, help="how many names to make up")
     add("--temperature", type=at_least(0.01, float), default=0.5, help="low is careful, high is wild")
     add("--seed", type=int, default=42, help="the same seed gives the same names")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.width % args.heads:
         parser.error(f"--width {args.width} is not a multiple of --heads {args.heads}")
     return args
 
 
-def main():
+def main(argv=None):
     """Read, train, make up names."""
-    args = arguments()
+    args = arguments(argv)
     names = args.data or names_online()
     random.seed(args.seed)
     random.shuffle(names)
     letters = sorted(set("".join(names)))
     model = GPT(len(letters) + 1, args.layers, args.heads, args.width, args.context)
-    parameters = sum(p.size for p in model.parameters())
-    print(f"{len(names)} names of {len(letters)} letters, {parameters} parameters")
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{count(len(names), 'name')} of {count(len(letters), 'letter')}, {count(parameters, 'parameter')}")
     losses = train(model, names, letters, args.steps, args.lr)
-    print("the first losses:", *(f"{loss:.12f}" for loss in losses[:5]))
+    if losses:  # none when stopped at once
+        print("the first losses:", *(f"{loss:.12f}" for loss in losses[:5]))
     for number in range(args.samples):
         print(f"{number + 1:4}  {invent(model, letters, args.temperature)}")
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

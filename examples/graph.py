@@ -1,17 +1,16 @@
-"""Graphs as pictures, before and after `backward`: the neuron of the lecture, and a small network of Tensors.
+"""Graphs as pictures, before and after `backward`: the neuron of the lecture, and a network of Tensors.
 
     python examples/graph.py                    # neuron-before.svg, neuron-after.svg, network-before.svg, ...
     python examples/graph.py --out pictures     # the same in another folder
 
 Boxes are numbers (or Tensors) with their gradients, and between them are the operations. Before `backward`
-all gradients are 0 (None for a Tensor); after it, each says how fast the result grows when that number grows.
+all gradients are 0 (None for a Tensor); after it, each says how fast the result grows when that number
+grows. In a notebook, graph.neuron() gives the graph, and micrograd.draw_dot(graph.neuron()) its picture.
 """
-
+from common import start
 import argparse
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from micrograd import Tensor, Value, draw_dot
 
 
@@ -43,20 +42,27 @@ def network():
     return labelled(((y - target) ** 2).mean(), "loss")
 
 
-def main():
-    """Build both graphs and write their pictures."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(argv=None):
+    """Build both graphs and write their pictures; returns their paths."""
+    parser = argparse.ArgumentParser(prog="graph.py", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the pictures, default: here")
-    folder = parser.parse_args().out
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, pictures = parser.parse_args(argv).out, {}
+    if folder.suffix in (".svg", ".png"):
+        parser.error(f"--out is a folder, for four pictures: {folder} would be one file")
     for name, result, rankdir in ("neuron", neuron(), "LR"), ("network", network(), "TB"):
-        for when in "before", "after":
-            if when == "after":
-                result.backward()
-            path = folder / f"{name}-{when}.svg"
-            draw_dot(result, rankdir).save(path)
-            print("wrote", path)
+        pictures[folder / f"{name}-before.svg"] = draw_dot(result, rankdir)
+        result.backward()
+        pictures[folder / f"{name}-after.svg"] = draw_dot(result, rankdir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, picture in pictures.items():
+            picture.save(path)
+    except OSError as error:
+        sys.exit(f"cannot write pictures into {folder}: {error.strerror}")
+    for path in pictures:
+        print("picture:", path)
+    return list(pictures)
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -1,14 +1,14 @@
 """Two versions of micrograd.py race against each other in one process, step by step in turns.
 
-    python examples/versus.py old/micrograd.py                      # against the micrograd.py of this folder
-    python examples/versus.py old/micrograd.py new/micrograd.py     # or any other two
-    python examples/versus.py old/micrograd.py --only wavenet gpt   # the rows whose name has one of these words
+    python examples/versus.py old/micrograd.py                      # against the micrograd.py here
+    python examples/versus.py old/micrograd.py new/micrograd.py     # or any two
+    python examples/versus.py old/micrograd.py --only wavenet gpt   # rows whose name has one of these words
 
-Each row does the same work with both and prints the best time of each, and the ratio new / old: below 1 is
-faster. Two names of a row mean two sizes, n and 2n; there the growth from one to the other is printed too.
-A row that one version cannot do says so, and the race goes on.
+A row does the same work with both; it shows the best times and their ratio, new / old: below 1 is faster.
+Two sizes, n and 2n, show in the second row how the time has grown as well. A row that one of the two cannot
+do says so, and the race goes on.
 """
-
+from common import at_least, can_print, start
 import argparse
 import importlib.util
 import math
@@ -18,11 +18,11 @@ from pathlib import Path
 from time import perf_counter
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = {}
+ROWS = {}       # name -> function from a micrograd to a step, a function that gives a number
 
 
 def row(name):
-    """Register a function that takes a micrograd module and returns a step: a function that gives a number."""
+    """A decorator that puts a function into ROWS."""
     def register(make):
         ROWS[name] = make
         return make
@@ -41,6 +41,14 @@ def integers(below, *shape):
     return [integers(below, *shape[1:]) for _ in range(shape[0])] if shape else random.randrange(below)
 
 
+def mlp(mg, *sizes):
+    """A network of linear layers of these sizes, with relu between them."""
+    steps = []
+    for nin, nout in zip(sizes, sizes[1:]):
+        steps += [mg.Linear(nin, nout), mg.Tensor.relu]
+    return mg.Sequential(*steps[:-1])
+
+
 def descend(optimizer, loss):
     """A step: forward, backward, update; it gives the loss."""
     def step():
@@ -52,10 +60,11 @@ def descend(optimizer, loss):
     return step
 
 
-# ------------------------------------------------------------------------------------------------------- Values
+# --------------------------------------------------------------------------------------------------- Values
 
 @row("a chain of scalar operations")
 def scalar_chain(mg):
+    """A chain of x * w + b, 10,000 operations."""
     def step():
         x, w, b = mg.Value(0.5), mg.Value(0.9), mg.Value(0.1)
         for _ in range(5000):
@@ -67,6 +76,7 @@ def scalar_chain(mg):
 
 @row("graphs of five nodes")
 def five_nodes(mg):
+    """(a * b + 5) ** 2, 500 times."""
     Value = mg.Value
 
     def step():
@@ -80,6 +90,7 @@ def five_nodes(mg):
 
 @row("one unary chain")
 def unary_chain(mg):
+    """tanh of tanh of tanh, 3000 times."""
     def step():
         x = y = mg.Value(0.5)
         for _ in range(3000):
@@ -91,6 +102,7 @@ def unary_chain(mg):
 
 @row("lecture network, 4 examples")
 def lecture(mg):
+    """The network that the first lecture trains."""
     model = mg.MLP(3, [4, 4, 1], act="tanh")
     xs = [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
     ys = [1.0, -1.0, -1.0, 1.0]
@@ -108,6 +120,7 @@ def lecture(mg):
 
 @row("moons demo, Values")
 def demo(mg):
+    """The demo of micrograd: one step on 100 points."""
     model, (points, targets) = mg.MLP(2, [16, 16, 1]), moons()
 
     def step():
@@ -124,6 +137,7 @@ def demo(mg):
 
 @row("second order, Values")
 def second_order(mg):
+    """A Hessian of three variables."""
     def step():
         for _ in range(20):
             x = [mg.Value(v) for v in (0.7, -0.4, 1.2)]
@@ -136,6 +150,7 @@ def second_order(mg):
 
 @row("second order, Tensors of 4")
 def second_order_tensor(mg):
+    """A gradient of a gradient."""
     def step():
         for _ in range(10):
             x = mg.Tensor([0.7, -0.4, 1.2, 0.3])
@@ -146,10 +161,11 @@ def second_order_tensor(mg):
     return step
 
 
-# ------------------------------------------------------------------------------------------------ small Tensors
+# -------------------------------------------------------------------------------------------- small Tensors
 
 @row("a few operations, Tensors of 4")
 def tensors_of_four(mg):
+    """Six operations, forward and backward."""
     w, b = mg.Tensor([0.1, -0.2, 0.3, 0.4]), mg.Tensor([0.5, 0.6, -0.7, 0.8])
     x = mg.Tensor([1.0, 2.0, -3.0, 4.0], requires_grad=False)
 
@@ -164,8 +180,8 @@ def tensors_of_four(mg):
 
 @row("moons, Tensors")
 def moons_tensors(mg):
-    points, targets = moons()
-    model = mg.Sequential(mg.Linear(2, 16), mg.Tensor.relu, mg.Linear(16, 16), mg.Tensor.relu, mg.Linear(16, 1))
+    """The demo on Tensors."""
+    (points, targets), model = moons(), mlp(mg, 2, 16, 16, 1)
     x = mg.Tensor(points, requires_grad=False)
 
     def loss():
@@ -175,6 +191,7 @@ def moons_tensors(mg):
 
 
 def sum_of_rows(rows):
+    """A loop over the rows of a Tensor."""
     def make(mg):
         x = mg.Tensor(numbers(rows, 8))
 
@@ -188,8 +205,10 @@ def sum_of_rows(rows):
 
 
 def recurrence(steps):
+    """A loop over time, on slices of a Tensor."""
     def make(mg):
-        x, w, u = mg.Tensor(numbers(2, steps, 4)), mg.Tensor(numbers(4, 8)), mg.Tensor(numbers(8, 8, scale=0.3))
+        x, w = mg.Tensor(numbers(2, steps, 4)), mg.Tensor(numbers(4, 8))
+        u = mg.Tensor(numbers(8, 8, scale=0.3))
 
         def step():
             h = mg.Tensor.zeros(2, 8, requires_grad=False)
@@ -209,10 +228,11 @@ PAIRS = {"stack of row sums, 200 rows": sum_of_rows(200), "stack of row sums, 40
 ROWS.update(PAIRS)
 
 
-# -------------------------------------------------------------------------------------------------- the course
+# ------------------------------------------------------------------------------------------------ networks
 
 @row("makemore mlp, 3 letters (part 2)")
 def makemore_part_2(mg):
+    """The MLP of the lecture on makemore, batch 32."""
     c, w1, b1 = mg.Tensor(numbers(27, 10)), mg.Tensor(numbers(30, 200, scale=0.3)), mg.Tensor(numbers(200))
     w2, b2 = mg.Tensor(numbers(200, 27, scale=0.01)), mg.Tensor([0.0] * 27)
     xs, ys = integers(27, 32, 3), integers(27, 32)
@@ -225,8 +245,9 @@ def makemore_part_2(mg):
 
 @row("makemore mlp (makemore.py), batch 4")
 def makemore_mlp(mg, batch=4, block=16, width=64):
+    """The MLP of makemore.py: at each place of a name, the letters before it."""
     wte = mg.Tensor(numbers(28, width))
-    mlp = mg.Sequential(mg.Linear(block * width, width), mg.Tensor.tanh, mg.Linear(width, 27))
+    model = mg.Sequential(mg.Linear(block * width, width), mg.Tensor.tanh, mg.Linear(width, 27))
     xs, ys = integers(27, batch, block), sum(integers(27, batch, block), [])
 
     def loss():
@@ -234,13 +255,14 @@ def makemore_mlp(mg, batch=4, block=16, width=64):
         for _ in range(block):
             parts.append(wte[index])
             index = [[27] + line[:-1] for line in index]
-        return mg.cross_entropy(mlp(mg.cat(parts, -1)).reshape(-1, 27), ys)
-    return descend(mg.AdamW([wte] + mlp.parameters(), lr=5e-4), loss)
+        return mg.cross_entropy(model(mg.cat(parts, -1)).reshape(-1, 27), ys)
+    return descend(mg.AdamW([wte] + model.parameters(), lr=5e-4), loss)
 
 
 @row("WaveNet of the course (part 5), batch 32")
 def wavenet(mg, width=24, hidden=128, batch=32):
-    emb, parameters, layers = mg.Tensor(numbers(27, width)), [], []
+    """The WaveNet of the course (makemore, part 5)."""
+    emb, parameters = mg.Tensor(numbers(27, width)), []
 
     def block(nin):
         w = mg.Tensor(numbers(nin, hidden, scale=nin ** -0.5))
@@ -273,7 +295,7 @@ def wavenet(mg, width=24, hidden=128, batch=32):
 
 
 def lecture_gpt(mg, own, width=32, heads=4, depth=3, size=8, batch=4, letters=65):
-    """The GPT of the lecture. With `own`, the modules and the masking of the version, as the lecture has it."""
+    """The GPT of the lecture. With `own`, LayerNorm and masked_fill are those of the version."""
     ahead = [[0.0] * (t + 1) + [-math.inf] * (size - t - 1) for t in range(size)]
     ahead, parameters = mg.Tensor(ahead, requires_grad=False), []
 
@@ -330,16 +352,19 @@ def lecture_gpt(mg, own, width=32, heads=4, depth=3, size=8, batch=4, letters=65
 
 @row("ng gpt, 32 wide, 3 layers, T = 8, batch 4")
 def ng_gpt(mg):
+    """The GPT of the lecture, with operations that both versions have."""
     return lecture_gpt(mg, False)
 
 
 @row("ng gpt, with the modules a version has")
 def ng_gpt_own(mg):
+    """The same as each version would write it."""
     return lecture_gpt(mg, hasattr(mg, "LayerNorm"))
 
 
 @row("gpt.py, beside each version, a name")
 def microgpt(mg):
+    """The example gpt.py as it stands beside each version."""
     gpt = example(mg, "gpt")
     model = gpt.GPT(27, 1, 4, 16, 16)
     adam, state = mg.Adam(model.parameters(), lr=0.01, betas=(0.85, 0.99), eps=1e-8), random.Random(1)
@@ -351,12 +376,18 @@ def microgpt(mg):
 
 
 @row("digits 784-128-64-10, batch 64")
-def digits(mg):
-    model = mg.Sequential(mg.Linear(784, 128), mg.Tensor.relu, mg.Linear(128, 64), mg.Tensor.relu,
-                          mg.Linear(64, 10))
-    x, labels = mg.Tensor([[random.random() for _ in range(784)] for _ in range(64)], requires_grad=False), \
-        integers(10, 64)
+def classifier(mg):
+    """A step on the digits."""
+    model = mlp(mg, 784, 128, 64, 10)
+    images, labels = digits()
+    x = mg.Tensor(images, requires_grad=False)
     return descend(mg.SGD(model.parameters(), lr=0.05), lambda: mg.cross_entropy(model(x), labels))
+
+
+def digits():
+    """64 rows of 784 random numbers, and a class for each: in time, that is as good as MNIST."""
+    random.seed(1)
+    return [[random.random() for _ in range(784)] for _ in range(64)], integers(10, 64)
 
 
 def moons():
@@ -365,7 +396,7 @@ def moons():
     return [[x, y] for x, y in arc] + [[1 - x, 0.5 - y] for x, y in arc], [1.0] * 50 + [-1.0] * 50
 
 
-# --------------------------------------------------------------------------------------------------- the race
+# ------------------------------------------------------------------------------------------------ the race
 
 def module(path, name):
     """The module in the file, under this name, so that several versions live side by side."""
@@ -376,22 +407,23 @@ def module(path, name):
 
 
 def example(mg, name):
-    """The example of that name beside the version `mg`, built on this version."""
+    """The example of that name beside the version `mg`, or else the one here, built on this version."""
     path = Path(mg.__file__).resolve().parent / "examples" / f"{name}.py"
     path = path if path.exists() else ROOT / "examples" / f"{name}.py"
-    names, modules = ("micrograd", "common"), dict(sys.modules)
-    before = list(sys.path)
+
+    def ours():
+        return [key for key in sys.modules if key.split(".")[0] in ("micrograd", "common")]
+    kept, places = {key: sys.modules.pop(key) for key in ours()}, list(sys.path)
     try:
-        for key in [key for key in sys.modules if key.split(".")[0] in names]:
-            del sys.modules[key]
-        sys.modules["micrograd"] = mg
         sys.path.insert(0, str(path.parent))
+        for key in [key for key in sys.modules if key.split(".")[0] == mg.__name__]:
+            sys.modules["micrograd" + key[len(mg.__name__):]] = sys.modules[key]
         return module(path, f"{mg.__name__}_{name}")
     finally:
-        for key in [key for key in sys.modules if key.split(".")[0] in names]:
+        for key in ours():
             del sys.modules[key]
-        sys.modules.update({key: m for key, m in modules.items() if key.split(".")[0] in names})
-        sys.path[:] = before
+        sys.modules.update(kept)
+        sys.path[:] = places
 
 
 def prepare(make, mg):
@@ -414,12 +446,11 @@ def timed(step, rounds):
 
 def race(steps, budget):
     """The best time of each step: they take turns for `budget` seconds, five at least."""
+    rounds = max(1, min(1000, int(0.02 / max(timed(steps[0], 1), 1e-9))))
     best, end, turn = [math.inf] * len(steps), perf_counter() + budget, 0
-    rounds = [max(1, min(1000, int(0.02 / max(timed(step, 1), 1e-9)))) for step in steps]
-    rounds = [max(rounds)] * len(steps)
     while turn < 5 or perf_counter() < end:
         for i in range(len(steps))[::-1 if turn % 2 else 1]:
-            best[i] = min(best[i], timed(steps[i], rounds[i]))
+            best[i] = min(best[i], timed(steps[i], rounds))
         turn += 1
     return best
 
@@ -428,44 +459,46 @@ def amount(seconds):
     """`480 ns`, `2.31 ms`"""
     unit, size = next((unit, size) for unit, size in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3), ("s", 1))
                       if seconds * size < 999.5 or unit == "s")
-    return f"{seconds * size:.3g} {unit}"
+    return f"{seconds * size:.3g} {unit if can_print(unit) else 'us'}"
+
+
+def outcome(name, versions, seconds, last):
+    """What the line of a row says. `last` keeps the times of the first size for the second."""
+    ready = [prepare(ROWS[name], mg) for mg in versions]
+    wrong = [f"{mg.__name__}: {what}" for mg, (step, what) in zip(versions, ready) if not step]
+    if wrong:
+        return "; ".join(wrong)[:300]
+    best, (first, second) = race([step for step, _ in ready], seconds), (result for _, result in ready)
+    text = f"{amount(best[0]):>9} {amount(best[1]):>9} {best[1] / best[0]:8.3f}"
+    if name in PAIRS:
+        kind = name.split(",")[0]
+        if kind in last:
+            text += "   growth {:.2f}, {:.2f}".format(*(now / then for now, then in zip(best, last[kind])))
+        last[kind] = best
+    if not math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12):
+        text += f"   results differ: {first!r}, {second!r}"
+    return text
 
 
 def main(argv=None):
     """Run the rows, print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="versus.py", description=__doc__.split("\n")[0])
     parser.add_argument("old", help="a micrograd.py")
     parser.add_argument("new", nargs="?", default=ROOT / "micrograd.py", help="another; default: the one here")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="only rows with one of these words")
-    parser.add_argument("--seconds", type=float, default=3, help="how long to race for each row (3)")
+    parser.add_argument("--seconds", type=at_least(0, float), default=3, help="how long for each row (3)")
     args = parser.parse_args(argv)
-    versions = [module(path, name) for path, name in ((args.old, "micrograd_old"), (args.new, "micrograd_new"))]
+    for path in args.old, args.new:
+        if not Path(path).is_file():
+            parser.error(f"{path} is not a file")
+    versions = [module(args.old, "micrograd_old"), module(args.new, "micrograd_new")]
     chosen = [name for name in ROWS
               if not args.only or any(word.lower() in name.lower() for word in args.only)]
-    width = max(map(len, chosen), default=0)
-    print(f"{'':{width}}       old       new   new/old")
-    last = {}
+    width, last = max(map(len, chosen), default=0), {}
+    print(f"{'':{width}}       old       new  new/old")
     for name in chosen:
-        ready = [prepare(ROWS[name], mg) for mg in versions]
-        if not all(step for step, _ in ready):
-            print(f"{name:{width}}", "; ".join(f"{mg.__name__}: {what}" for mg, (step, what)
-                                              in zip(versions, ready) if not step)[:300])
-            continue
-        try:
-            best = race([step for step, _ in ready], args.seconds)
-        except Exception as error:
-            print(f"{name:{width}} {type(error).__name__}: {error}"[:300])
-            continue
-        a, b = (first for _, first in ready)
-        note = "" if math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) else f"   results differ: {a!r}, {b!r}"
-        if name in PAIRS:
-            kind = name.split(",")[0]
-            if kind in last:
-                note += "   twice the size, old {:.2f}, new {:.2f} x the time".format(
-                    *(now / before for now, before in zip(best, last[kind])))
-            last[kind] = best
-        print(f"{name:{width}} {amount(best[0]):>9} {amount(best[1]):>9}   {best[1] / best[0]:6.3f}{note}", flush=True)
+        print(f"{name:{width}} {outcome(name, versions, args.seconds, last)}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    start(main)
