@@ -1,13 +1,14 @@
 """How fast micrograd.py is, beside the same work done in other ways.
 
-    python examples/benchmark.py                    # a minute or two; --quick: seconds; --markdown: tables
-    python examples/benchmark.py --versus old/micrograd.py      # against another version: see versus.py
+    python examples/benchmark.py            # a minute or two; --quick: seconds; --markdown: tables
+    python examples/benchmark.py --versus old/micrograd.py      # another version: see versus.py
     pip download micrograd==0.1.0 --no-deps
     python examples/benchmark.py --peer micrograd-0.1.0-py3-none-any.whl microgpt.py
 
-"By hand" is backpropagation worked out on paper (by_hand.py). NumPy, by hand too, and PyTorch, in float64,
-take part where they are installed. A peer is another micrograd in a wheel, or a script like microgpt; both
-run unchanged. All start from the same numbers, and the benchmark stops where their losses differ.
+"By hand" is backpropagation worked out on paper (by_hand.py). NumPy, by hand too, and PyTorch, in
+float64, take part where they are installed. A peer is another micrograd in a wheel, or a script like
+microgpt; both run unchanged. All start from the same numbers, and the benchmark stops where their losses
+differ.
 """
 from common import can_print, start
 import argparse
@@ -33,10 +34,10 @@ OURS = "micrograd.py"
 NODES, NAMES, LR, L2 = 10_000, 8, 0.05, 1e-4
 
 
-# ----------------------------------------------------------------------------------------------- the races
+# --------------------------------------------------------------------------------------------- the races
 
 def race(contestants, budget):
-    """Take turns for `budget` seconds, three at least: {name: [best seconds, losses of the first three]}."""
+    """Take turns for `budget` seconds, three at least: {name: [best seconds, first three losses]}."""
     results, end, turn = {name: [math.inf, []] for name in contestants}, perf_counter() + budget, 0
     gc.collect()
     while turn < 3 or perf_counter() < end:
@@ -72,7 +73,8 @@ def mlp_race(sizes, x, targets, l2, budget):
 
     def network(lib, relu):
         linears = [lib.Linear(nin, nout) for nin, nout in zip(sizes, sizes[1:])]
-        return lib.Sequential(*chain.from_iterable((linear, relu) for linear in linears[:-1]), linears[-1])
+        pairs = [(linear, relu) for linear in linears]
+        return lib.Sequential(*list(chain.from_iterable(pairs))[:-1])
 
     def penalty(model):
         return l2 * sum((p * p).sum() for p in model.parameters()) if l2 else 0.0
@@ -132,7 +134,7 @@ def wavenet_race(budget):
     return race({OURS: versus.wavenet(mg)}, budget)
 
 
-# ------------------------- scalars: each peer in a process of its own, since all are called micrograd
+# ---------------------------- scalars: each peer in a process of its own, since all are called micrograd
 
 def chain_of(Value, nodes):
     """Build a chain of operations, go back through it, and forget it."""
@@ -203,7 +205,7 @@ def growth(path, budget):
 
 
 def memory(path, budget):
-    """Bytes for each Value in a graph, before backward and after; None where Python cannot tell (PyPy)."""
+    """Bytes for a Value in a graph, before backward and after; None where Python cannot tell (PyPy)."""
     tracemalloc = installed("_tracemalloc") and installed("tracemalloc")
     if not tracemalloc:
         return None
@@ -223,8 +225,9 @@ def worker(job, path, budget):
     """The result of a job, one of the three above, done in a process of its own."""
     import gpt
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "input.txt").write_text("\n".join(gpt.NAMES), encoding="utf-8")  # what microgpt reads
-        command = [sys.executable, str(Path(__file__).resolve()), "--worker", job, str(path), str(budget)]
+        Path(folder, "input.txt").write_text("\n".join(gpt.NAMES), encoding="utf-8")  # microgpt reads it
+        program = str(Path(__file__).resolve())
+        command = [sys.executable, program, "--worker", job, str(path), str(budget)]
         done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
     if not done.stdout:
         sys.exit(f"{job} of {path}: {(done.stderr.strip() or 'it ended early').splitlines()[-1]}")
@@ -244,7 +247,7 @@ def serve(job, path, budget):
 
 
 def scalar_races(peers, budget, turns):
-    """{work: {name: [best seconds, losses]}} for the scalar work of micrograd.py and its peers, in turns."""
+    """{work: {name: [best seconds, losses]}} for the scalar work of micrograd.py and peers, in turns."""
     found = {"chain": {}, "demo": {}, "gpt": {}}
     for _ in range(turns):
         for name, path in {OURS: ROOT, **peers}.items():
@@ -254,7 +257,7 @@ def scalar_races(peers, budget, turns):
 
 
 def import_seconds(budget):
-    """What `import micrograd` adds to the time of an interpreter that does nothing, once it is compiled."""
+    """What `import micrograd` adds to the time of an interpreter that does nothing, once compiled."""
     with tempfile.TemporaryDirectory() as folder:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": folder}
         env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -265,15 +268,17 @@ def import_seconds(budget):
     return times["full"][0] - times["bare"][0]
 
 
-# ---------------------------------------------------------------------------------------------- the tables
+# -------------------------------------------------------------------------------------------- the tables
 
 def rows(peers, budget, turns):
     """Race by race: the work, how many units of it a step is, {name: [best seconds, losses]}."""
     scalars = scalar_races(peers, budget, turns)
     yield f"a chain of {NODES:,} scalar operations, each", NODES, scalars["chain"]
     yield "moons 2-16-16-1, 100 points, Values", 1, scalars["demo"]
-    yield "moons 2-16-16-1, 100 points, Tensors", 1, mlp_race([2, 16, 16, 1], *versus.moons(), L2, budget)
-    yield "digits 784-128-64-10, batch of 64", 1, mlp_race([784, 128, 64, 10], *versus.digits(), 0, 2 * budget)
+    found = mlp_race([2, 16, 16, 1], *versus.moons(), L2, budget)
+    yield "moons 2-16-16-1, 100 points, Tensors", 1, found
+    found = mlp_race([784, 128, 64, 10], *versus.digits(), 0, 2 * budget)
+    yield "digits 784-128-64-10, batch of 64", 1, found
     yield "GPT of 4192 parameters, a name", NAMES, {**gpt_race(budget), **scalars["gpt"]}
     yield "WaveNet of 76,579 parameters, batch of 32", 1, wavenet_race(budget)
 
@@ -296,8 +301,8 @@ def cell(seconds, ours):
 def cells(units, results):
     """{name: what its cell says}"""
     ours = results[OURS][0] / units
-    others = {name: cell(seconds / units, ours) for name, (seconds, _) in results.items() if name != OURS}
-    return {OURS: versus.amount(ours), **others}
+    others = {name: cell(seconds / units, ours) for name, (seconds, _) in results.items()}
+    return {**others, OURS: versus.amount(ours)}
 
 
 def table(lines):
@@ -318,7 +323,8 @@ def figures(per_node, budget):
     if sizes:
         yield "bytes for a Value in a graph (after backward)", "{:.0f} ({:.0f})".format(*sizes)
     off, on = (times[mode][1] / times[mode][0] for mode in ("off", "on"))
-    yield f"time per node at {times['nodes']:,} nodes over {NODES:,}, gc off (on)", f"{off:.2f} ({on:.2f})"
+    what = f"time per node at {times['nodes']:,} nodes over {NODES:,}, gc off (on)"
+    yield what, f"{off:.2f} ({on:.2f})"
     yield "`import micrograd`", versus.amount(import_seconds(budget / 2))
 
 
@@ -344,17 +350,19 @@ def arguments(argv):
 
 
 def report(peers, budget, turns, markdown):
-    """Run the races. In Markdown two tables at the end; else a few lines for each race, as it is done."""
-    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} "
-          f"{platform.machine()}, {os.cpu_count()} cores; forward, backward and update, the best of many\n",
-          flush=True)
+    """Run the races. In Markdown two tables at the end; else a few lines for each race, once done."""
+    python = f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}"
+    print(f"{python} {platform.machine()}, {os.cpu_count()} cores; forward, backward and update, "
+          "the best of many\n", flush=True)
     lines, per_node = [], None
     for work, units, results in rows(peers, budget, turns):
         agree(work, results)
         per_node = per_node or results[OURS][0] / units     # the first row is the chain
         lines.append((work, cells(units, results)))
         if not markdown:
-            print(work, *(f"    {name:16} {text}" for name, text in lines[-1][1].items()), sep="\n", flush=True)
+            print(work)
+            for name, text in lines[-1][1].items():
+                print(f"    {name:16} {text}", flush=True)
     if markdown:
         print("\n".join(table(lines)) + "\n\n| | |\n| --- | ---: |")
     for what, text in figures(per_node, budget):

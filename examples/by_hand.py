@@ -1,18 +1,18 @@
 """Backpropagation by hand: worked out on paper, and written with the means of micrograd.py.
 
-Matrices are lists of rows; `sumprod`, `zip` and comprehensions go over them. `python examples/benchmark.py`
-races these steps against those of the engine: what the engine takes beyond them is the price of not having
-to do this. (It multiplies out what relu sets to 0 afterwards; to skip that would take 13 % off the moons, 3 %
-off the digits.) Beside them the same MLP in NumPy.
+Matrices are lists of rows; `sumprod`, `zip` and comprehensions go over them. The benchmark races these
+steps against those of the engine: what that takes beyond them is the price of not having to do this. (It
+multiplies out what relu sets to 0 afterwards; to skip that would take 13 % off the moons, 3 % off the
+digits.) Beside them stands the same MLP in NumPy.
 """
 import math
 from itertools import chain, count, islice
 from operator import add, mul
 
-sumprod = getattr(math, "sumprod", None) or (lambda a, b: sum(map(mul, a, b)))  # Python has it since 3.12
+sumprod = getattr(math, "sumprod", None) or (lambda a, b: sum(map(mul, a, b)))     # Python 3.12 has it
 
 
-# ----------------------------------------------------------------------------- a network of linear layers
+# ---------------------------------------------------------------------------- a network of linear layers
 
 def transpose(a):
     """aᵀ, as lists: PyPy is three times as fast where no row is a tuple."""
@@ -96,7 +96,8 @@ def mlp_by_hand(layers, x, targets, loss, lr, l2):
 
 def mlp_in_numpy(np, layers, x, targets, lr, l2):
     """The same with NumPy."""
-    layers, x, targets = [[np.array(p) for p in layer] for layer in layers], np.array(x), np.array(targets)
+    layers = [[np.array(p) for p in layer] for layer in layers]
+    x, targets = np.array(x), np.array(targets)
     n, signs = len(x), targets[:, None]
 
     def loss(scores):
@@ -126,7 +127,7 @@ def mlp_in_numpy(np, layers, x, targets, lr, l2):
     return step
 
 
-# --------------------------------------------------------------------------------------- the GPT of gpt.py
+# ------------------------------------------------------------------------------------- the GPT of gpt.py
 
 def rmsnorm(x):
     """Each row scaled to a root mean square of 1, and the scales."""
@@ -192,7 +193,7 @@ def gpt_gradients(weights, heads, tokens, targets):
 
 
 def gpt_by_hand(weights, heads, examples):
-    """A function that makes a step of Adam for each example, (tokens, targets), and returns the mean loss."""
+    """A function that makes a step of Adam for each example (tokens, targets), and gives the mean loss."""
     weights = list(weights)
     p = list(chain.from_iterable(chain.from_iterable(weights)))
     m, v, steps = [0.0] * len(p), [0.0] * len(p), count()

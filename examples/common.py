@@ -56,7 +56,7 @@ def can_print(text):
 
 BLOCKS = can_print("█░▀·")  # elsewhere, in ASCII say, plain characters take their place
 if hasattr(sys.stdout, "reconfigure"):
-    sys.stdout.reconfigure(errors="replace")  # a name in the data may still have a letter that it has not
+    sys.stdout.reconfigure(errors="replace")  # a name in the data may still have another letter
 
 
 def start(main):
@@ -70,14 +70,14 @@ def start(main):
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes
         sys.exit(141)
 
 
-# ---------------------------------------------------------------------------------------------- the terminal
+# ------------------------------------------------------------------------------------------ the terminal
 
 def paint(text, ink=None, paper=None):
-    """`text` in colour `ink` on `paper` (numbers of the 256-colour palette); plain where there are none."""
+    """`text` in colour `ink` on `paper` (numbers of the 256-colour palette); plain where none are."""
     codes = [f"38;5;{ink}"] * (ink is not None) + [f"48;5;{paper}"] * (paper is not None)
     return f"\033[{';'.join(codes)}m{text}\033[0m" if COLOUR and codes else text
 
@@ -94,9 +94,10 @@ def notebook():
 
 
 class Progress:
-    """Count up to `total`: one line drawn over and over in a terminal or a notebook. Elsewhere plain lines:
-    at most `lines` for parts that are done, and one after 2, 8, 26 ... seconds, since silence looks like a
-    program that hangs.
+    """Count up to `total`: one line drawn over and over in a terminal or a notebook.
+
+    Elsewhere plain lines: at most `lines` for parts that are done, and one after 2, 6, 18 ... seconds,
+    since silence looks like a program that hangs.
 
         with Progress(1000, "step") as progress:
             progress.show(step, f"loss {loss:.4f}")
@@ -144,7 +145,8 @@ class Progress:
             f"{clock((self.total - done) / rate)} left"
         full, empty = "█░" if BLOCKS else "#."
         bar = f" {full * (10 * done // self.total):{empty}<10}" if TERMINAL or self.display else ""
-        return f"{self.label} {done:{len(str(self.total))}}/{self.total}{bar}  {short(rate)}/s  {when}  {text}"
+        share = f"{done:{len(str(self.total))}}/{self.total}"
+        return f"{self.label} {share}{bar}  {short(rate)}/s  {when}  {text}"
 
 
 class Training(Progress):
@@ -198,7 +200,8 @@ def clock(seconds):
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def short(number):
@@ -208,7 +211,7 @@ def short(number):
     return f"{number:{'.3g' if number < 99.95 else '.0f'}}{('', 'k', 'M', 'G')[power]}"
 
 
-# -------------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------------- pictures
 
 class Svg:
     """A picture of `width` by `height`. Text is dark on light and light on dark, as the page is.
@@ -217,16 +220,18 @@ class Svg:
     """
 
     STYLE = """
-    .plot text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
+    .plot text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif }
+    .plot text, .plot .ink { fill: #1f2328 } .plot .muted { fill: #656d76 }
+    .plot .white { fill: #ffffff }
     .plot .title { font-size: 16px; font-weight: 600 } .plot .small { font-size: 11px }
-    .plot .muted { fill: #656d76 } .plot .tiny { font-size: 8px } .plot .white { fill: #ffffff }
+    .plot .tiny { font-size: 8px } .plot .middle { text-anchor: middle } .plot .end { text-anchor: end }
     .plot .card { fill: #ffffff; stroke: #d0d7de } .plot .line { stroke: #afb8c1; fill: none }
-    .plot .middle { text-anchor: middle } .plot .end { text-anchor: end } .plot .region { fill-opacity: 0.13 }
     .plot .zero { fill: #2f81f7 } .plot .one { fill: #e8710a } .plot .two { fill: #2da44e }
-    .plot .point { stroke: #ffffff; stroke-width: 1.2 } .plot .ink { fill: #1f2328; fill-opacity: 0.55 }
+    .plot .region { fill-opacity: 0.13 } .plot .ink { fill-opacity: 0.55 }
+    .plot .point { stroke: #ffffff; stroke-width: 1.2 }
     .plot .curve { fill: none; stroke: #8250df; stroke-width: 2; stroke-linejoin: round }
     @media (prefers-color-scheme: dark) {
-      .plot text { fill: #e6edf3 } .plot .muted { fill: #9198a1 } .plot .ink { fill: #e6edf3 }
+      .plot text, .plot .ink { fill: #e6edf3 } .plot .muted { fill: #9198a1 }
       .plot .card { fill: #0d1117; stroke: #3d444d } .plot .line { stroke: #57606a }
       .plot .point { stroke: #0d1117 } .plot .curve { stroke: #bc8cff }
     }"""
@@ -248,9 +253,9 @@ class Svg:
         self.parts.append(f"<{inside}>{escape(str(text))}</{tag}>" if text != "" else f"<{inside}/>")
 
     def contour(self, grid, box, level, **attributes):
-        """Fill the part of the box (x, y, width, height) where `grid` (its top row first) exceeds `level`.
+        """Fill the part of the box (x, y, width, height) where `grid`, top row first, exceeds `level`.
 
-        Each cell between four numbers is drawn whole, not at all, or cut where its sides cross the level.
+        A cell between four numbers is drawn whole, not at all, or cut where its sides cross the level.
         """
         xs, ys = [[round(10 * edge) for edge in spread(box[i], box[i] + box[i + 2], size)]
                   for i, size in enumerate((len(grid[0]), len(grid)))]
@@ -276,8 +281,8 @@ class Svg:
         return self.source
 
     def __repr__(self):
-        return (f"<Svg {self.title!r}: a notebook that you trust shows it (File, Trust Notebook, or run the "
-                "cell); .save('picture.svg') writes it>")
+        return (f"<Svg {self.title!r}: a notebook shows it when you trust it (File, Trust Notebook) or "
+                "run the cell; .save('picture.svg') writes it>")
 
     def save(self, path):
         """Write the picture; the program ends with a message where that is impossible."""
@@ -296,7 +301,7 @@ def curve(losses, title="loss", xlabel="step"):
 
 
 def surface(score, points, labels, title="scores above and below 0"):
-    """A picture of the plane, coloured by `score`, a function from a list of [x, y] to a list of numbers.
+    """A picture of the plane, coloured by `score`, a function from points [x, y] to a list of numbers.
 
     The points stand in it, orange for label 1 and blue for others (0 or -1), as is the plane for scores
     above 0 and below.
@@ -337,7 +342,7 @@ def draw_curve(svg, box, losses, xlabel="step", ylabel="loss"):
     each = max(1, math.ceil(len(losses) / 400))
     means = [sum(losses[i:i + each]) / len(losses[i:i + each]) for i in range(0, len(losses), each)]
     means = [(i * each + 1, mean) for i, mean in enumerate(means) if math.isfinite(mean)]
-    low, high = (min(0, *(mean for _, mean in means)), max(mean for _, mean in means)) if means else (0, 1)
+    low, high = min([0] + [y for _, y in means]), max([y for _, y in means] or [1])
     place = axes(svg, box, (0, max(len(losses), 1), low, high + 0.05 * (high - low)), xlabel, ylabel)
     line = " ".join("{:.1f},{:.1f}".format(*place(x, mean)) for x, mean in means)
     svg.add("polyline", points=line, class_="curve")
@@ -418,7 +423,7 @@ def ticks(low, high):
 
 
 def axes(svg, box, window, xlabel, ylabel):
-    """Draw a frame with ticks and names; returns the function from (x, y) to the place in the picture."""
+    """Draw a frame with ticks and names; returns the function from (x, y) to a place in the picture."""
     (x0, y0, width, height), (left, right, bottom, top) = box, window
     top = top if top > bottom else bottom + 1  # all numbers are equal
 
@@ -426,7 +431,8 @@ def axes(svg, box, window, xlabel, ylabel):
         return x0 + (x - left) / (right - left) * width, y0 + (top - y) / (top - bottom) * height
     svg.add("rect", x=x0, y=y0, width=width, height=height, class_="line")
     for tick in ticks(left, right):
-        svg.add("text", f"{tick:g}", x=place(tick, 0)[0], y=y0 + height + 17, class_="small muted middle")
+        x, y = place(tick, 0)[0], y0 + height + 17
+        svg.add("text", f"{tick:g}", x=x, y=y, class_="small muted middle")
     for tick in ticks(bottom, top):
         svg.add("text", f"{tick:g}", x=x0 - 7, y=place(0, tick)[1] + 4, class_="small muted end")
     svg.add("text", xlabel, x=x0 + width / 2, y=y0 + height + 36, class_="muted middle")
@@ -457,10 +463,10 @@ def outline(shape):
     return "M{} {}l{}z".format(*shape[0], lines).replace(" -", "-")
 
 
-# ----------------------------------------------------------------------------------------- files and options
+# ------------------------------------------------------------------------------------- files and options
 
 def fetch(url, sha256=None):
-    """The path of the file at `url`, from the cache folder or else downloaded. OSError when that fails."""
+    """The path of the file at `url`, from the cache folder or downloaded. OSError when that fails."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "micrograd"
     path = folder / url.rsplit("/", 1)[1]
     if path.exists():
@@ -505,13 +511,14 @@ def output_path(text):
     """An argparse type: the path of a file that can be written, known before the long work begins."""
     path = Path(text)
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot write {text}: not a writable file in an existing folder")
+        raise argparse.ArgumentTypeError(f"cannot write {text}: no writable file in an existing folder")
     return path
 
 
 def picture_path(text):
     """An argparse type: an output_path that ends in .svg."""
-    path = output_path(text)
+    path = Path(text)
     if path.suffix.lower() != ".svg":
-        raise argparse.ArgumentTypeError(f"{text}: pictures are drawn as SVG: try {path.with_suffix('.svg').name}")
-    return path
+        name = path.with_suffix(".svg").name if path.name else "picture.svg"
+        raise argparse.ArgumentTypeError(f"{text}: pictures are drawn as SVG: try {name}")
+    return output_path(text)

@@ -3,7 +3,7 @@
     python examples/data_parallel.py --workers 2 --batch 256    # all other options as in mnist.py
 
 The gradient of a sum is the sum of the gradients. So a batch is cut into shards, every worker
-differentiates one, and what comes back is added up: the step is that of a single process, but for the last
+differentiates one, and what comes back is added up: the step is that of one process, but for the last
 bits. A job brings its weights and images along, as bytes, and may go to any worker: so any
 concurrent.futures.Executor will do, wherever its workers are. With examples/ in the PYTHONPATH of all
 machines, these scripts use Dask and MPI (`mpiexec -n 9 python -m mpi4py.futures script.py`):
@@ -36,7 +36,7 @@ from mnist import Run, backpropagate, carry_out, network, options, parse, predic
 KEPT = local()  # a worker keeps its network from job to job: only the weights change
 
 
-# ----------------------------------------------------------------------------------------- what travels
+# ------------------------------------------------------------------------------------------ what travels
 
 def pack(arrays):
     """Nested lists of floats as bytes."""
@@ -51,7 +51,7 @@ def unpack(packed, parameters):
         start += parameter.numel()
 
 
-# ----------------------------------------------------------------------------------------- in a worker
+# ------------------------------------------------------------------------------------------- in a worker
 
 def work(task, sizes, weights, *arguments):
     """Do the task with a network of these weights; its result, and the gradients if it leaves some."""
@@ -61,7 +61,7 @@ def work(task, sizes, weights, *arguments):
     for parameter, data in zip(parameters, unpack(weights, parameters)):
         parameter.data, parameter.grad = data, None
     result = task(KEPT.model, *arguments)
-    return result, pack(parameter.grad.tolist() for parameter in parameters if parameter.grad is not None)
+    return result, pack(p.grad.tolist() for p in parameters if p.grad is not None)
 
 
 def stay_with_parent():
@@ -70,7 +70,7 @@ def stay_with_parent():
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
-# ------------------------------------------------------------------------------------------ in the parent
+# ----------------------------------------------------------------------------------------- in the parent
 
 class SharedRun(Run):
     """A run of mnist.py whose batches and tests are shared out among the workers of an executor."""
@@ -89,7 +89,7 @@ class SharedRun(Run):
         return [job.result() for job in jobs]
 
     def gradients(self, images, labels):
-        """Set the gradients, the sum of the shards'; returns the loss of the batch and how many are right."""
+        """Set the gradients to the sum of those of the shards; the loss, and how many are right."""
         size, step = len(images), min(self.args.workers, len(images))
         shards = [(images[i::step], labels[i::step], size) for i in range(step)]
         results, packed = zip(*self.share_out(backpropagate, shards))
@@ -108,7 +108,7 @@ class SharedRun(Run):
 
 
 def main(argv=None, executor=None):
-    """Run with the options in argv. An executor (Dask, MPI) replaces the processes; returns the picture."""
+    """Run with the options in argv; an executor (Dask, MPI) replaces the processes. The picture."""
     parser = options("data_parallel.py", __doc__)
     parser.add_argument("--workers", type=at_least(1), default=2, metavar="N",
                         help="share each batch among N workers (2)")
@@ -117,7 +117,7 @@ def main(argv=None, executor=None):
     try:
         return carry_out(args, lambda args: SharedRun(args, pool))
     except BrokenExecutor as error:
-        kept = f": {args.checkpoint} keeps the epochs before, go on with --resume" if args.checkpoint else ""
+        kept = f"; {args.checkpoint} keeps whole epochs, go on with --resume" if args.checkpoint else ""
         sys.exit(f"a worker died{kept}\n{error}")
     finally:
         if not executor:

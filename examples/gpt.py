@@ -26,7 +26,7 @@ NAMES = """abigail adriana alexander amelia annabelle anthony antonio beatrice b
     samuel sebastian sofia theodore thomas uma valentina victor walter xavier yara yusuf zoe""".split()
 
 
-# ------------------------------------------------------------------------------------------------ the network
+# ------------------------------------------------------------------------------------------- the network
 
 def matrix(rows, columns):
     """A (rows, columns) Tensor of small random numbers."""
@@ -88,7 +88,7 @@ class GPT(Module):
         return linear(x, self.lm_head)
 
 
-# --------------------------------------------------------------------------------------- learning and talking
+# ---------------------------------------------------------------------------------- learning and talking
 
 def tokenize(name, letters):
     """A number for each letter, between two tokens that mean: here a name begins or ends."""
@@ -125,7 +125,7 @@ def invent(model, letters, temperature):
     return "".join(letters[token] for token in tokens[1:])
 
 
-# ------------------------------------------------------------------------------------------- the command line
+# -------------------------------------------------------------------------------------- the command line
 
 def names_in(path):
     """An argparse type: the names in a text file, one on each line."""

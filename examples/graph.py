@@ -1,11 +1,11 @@
 """Graphs as pictures, before and after `backward`: the neuron of the lecture, and a network of Tensors.
 
-    python examples/graph.py                    # neuron-before.svg, neuron-after.svg, network-before.svg, ...
+    python examples/graph.py                    # neuron-before.svg, neuron-after.svg and two more
     python examples/graph.py --out pictures     # the same in another folder
 
-Boxes are numbers (or Tensors) with their gradients, and between them are the operations. Before `backward`
-all gradients are 0 (None for a Tensor); after it, each says how fast the result grows when that number
-grows. In a notebook, graph.neuron() gives the graph, and micrograd.draw_dot(graph.neuron()) its picture.
+Boxes are numbers (or Tensors) with their gradients, and between them are the operations. Before
+`backward` all gradients are 0 (None for a Tensor); after it, each says how fast the result grows when
+that number grows. In a notebook, draw_dot(graph.neuron()) shows the picture.
 """
 from common import start
 import argparse
@@ -45,7 +45,7 @@ def network():
 def main(argv=None):
     """Build both graphs and write their pictures; returns their paths."""
     parser = argparse.ArgumentParser(prog="graph.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder for the pictures, default: here")
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder for the pictures (here)")
     folder, pictures = parser.parse_args(argv).out, {}
     if folder.suffix in (".svg", ".png"):
         parser.error(f"--out is a folder, for four pictures: {folder} would be one file")

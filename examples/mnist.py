@@ -4,15 +4,15 @@
     python examples/mnist.py --limit 2000 --epochs 3    # a first look, in seconds
     python examples/mnist.py --checkpoint mnist.safetensors             # and then, if it was stopped,
     python examples/mnist.py --checkpoint mnist.safetensors --resume    # on from its last whole epoch
-    python examples/mnist.py --lr 0.01 --momentum 0 --weight-decay 1e-4 --epochs 20    # the plainest recipe
+    python examples/mnist.py --lr 0.01 --momentum 0 --weight-decay 1e-4 --epochs 20    # a plain recipe
 
-After every epoch the network reads 10,000 digits that it was not trained on. At the end: which digits it
-takes for which, in the terminal and, with its most confident mistakes, in mnist.svg. With --checkpoint, a
-run that was stopped or killed goes on (--resume) to the very same numbers. data_parallel.py does
+After every epoch the network reads 10,000 digits that it was not trained on. At the end: which digits
+it takes for which, in the terminal and, with its most confident mistakes, in mnist.svg. With
+--checkpoint, a run that was stopped or killed goes on (--resume) to the very same numbers. data_parallel.py does
 the same with more than one process.
 """
-from common import (BLOCKS, Progress, Svg, at_least, clock, columns, count, diverged, draw_confusion, fetch,
-                    output_path, paint, picture_path, start, wild)
+from common import (BLOCKS, Progress, Svg, at_least, clock, columns, count, diverged, draw_confusion,
+                    fetch, output_path, paint, picture_path, start, wild)
 import argparse
 import gzip
 import math
@@ -36,7 +36,7 @@ OPTIMIZERS = {"sgd": (SGD, 0.03), "adam": (Adam, 0.001), "adamw": (AdamW, 0.001)
 SHADES = [byte / 255 for byte in range(256)]
 
 
-# ---------------------------------------------------------------------------------------------- the digits
+# -------------------------------------------------------------------------------------------- the digits
 
 def find(folder, name):
     """The path of one of the FILES: in the folder, gzip or plain; without a folder, downloaded."""
@@ -44,7 +44,7 @@ def find(folder, name):
         try:
             return fetch(f"{HOME}{name}.gz", FILES[name])
         except OSError as error:
-            advice = f"get {', '.join(FILES)} (.gz) from {HOME} elsewhere and pass their folder with --data"
+            advice = f"get {', '.join(FILES)} (.gz) from {HOME} elsewhere, and pass --data FOLDER"
             raise OSError(f"cannot download the digits: {error}\n{advice}") from None
     for path in (folder / f"{name}.gz", folder / name):
         if path.exists():
@@ -53,7 +53,7 @@ def find(folder, name):
 
 
 def read_idx(path, ndim):
-    """The sizes and the bytes in an IDX file: it is 0, 0, 8, ndim, the sizes as 32-bit numbers, the bytes."""
+    """Sizes and bytes in an IDX file: it is 0, 0, 8, ndim, the sizes as 32-bit numbers, the bytes."""
     data = path.read_bytes()
     try:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -64,23 +64,26 @@ def read_idx(path, ndim):
         raise ValueError(f"{path} is not an IDX file of bytes with {ndim} dimensions")
     sizes = struct.unpack(f">{ndim}I", data[4:start])
     if len(data) - start != math.prod(sizes):
-        raise ValueError(f"{path} should hold {' x '.join(map(str, sizes))} bytes, not {len(data) - start}")
+        shape = " x ".join(map(str, sizes))
+        raise ValueError(f"{path} should hold {shape} bytes, not {len(data) - start}")
     return sizes, data[start:]
 
 
 def read_digits(folder, kind, limit):
     """The first `limit` images, as 784 bytes each, and their labels."""
-    image_path, label_path = (find(folder, f"{kind}-{name}-ubyte") for name in ("images-idx3", "labels-idx1"))
+    image_path, label_path = (find(folder, f"{kind}-{name}-ubyte")
+                              for name in ("images-idx3", "labels-idx1"))
     (number, height, width), pixels = read_idx(image_path, 3)
     (labelled,), labels = read_idx(label_path, 1)
     if (height, width) != (28, 28) or not number:
-        raise ValueError(f"{image_path} holds {count(number, 'image')} of {height} x {width}, not of 28 x 28")
+        found = f"{count(number, 'image')} of {height} x {width}"
+        raise ValueError(f"{image_path} holds {found}, not of 28 x 28")
     if labelled != number or max(labels) > 9:
-        raise ValueError(f"{label_path} does not hold a digit from 0 to 9 for each of {count(number, 'image')}")
+        raise ValueError(f"{label_path} does not hold a digit from 0 to 9 for each of {number} images")
     return [pixels[i:i + 784] for i in range(0, 784 * number, 784)][:limit], list(labels)[:limit]
 
 
-# --------------------------------------------------------------------------------------------- the network
+# ------------------------------------------------------------------------------------------- the network
 
 def network(sizes):
     """A network of linear layers of these sizes, with relu between them."""
@@ -120,7 +123,7 @@ def predict(model, images):
     return guesses
 
 
-# ------------------------------------------------------------------------------------------------ training
+# ---------------------------------------------------------------------------------------------- training
 
 class Run:
     """A model on its way through the epochs, with all that a checkpoint holds."""
@@ -143,7 +146,7 @@ class Run:
         return predict(self.model, images)
 
     def save(self):
-        """Write the checkpoint, if one is wanted: weights, moments, the epoch, and where the dice stand."""
+        """Write the checkpoint, if one is wanted: weights, moments, epoch, and where the dice stand."""
         if self.args.checkpoint:
             state = {**self.model.state_dict("model."), **self.optimizer.state_dict("optimizer."),
                      "epoch": self.epoch, "random": list(self.shuffler.getstate()[1])}
@@ -154,16 +157,17 @@ class Run:
         path, state = self.args.checkpoint, load(self.args.checkpoint)
         if not {"epoch", "random", "model.0.bias"} <= state.keys():
             raise ValueError(f"{path} is not a checkpoint of this program")
-        sizes = [len(state[f"model.{i}.bias"]) for i in range(0, len(state), 2) if f"model.{i}.bias" in state]
-        if sizes[:-1] != self.args.hidden:
-            raise ValueError("{} holds a network of other sizes: --resume takes --hidden {}, not {}".format(
-                path, *(" ".join(map(str, hidden)) for hidden in (sizes[:-1], self.args.hidden))))
+        biases = [state.get(f"model.{i}.bias") for i in range(0, len(state), 2)]
+        hidden = [len(bias) for bias in biases if bias][:-1]
+        if hidden != self.args.hidden:
+            there, here = (" ".join(map(str, sizes)) for sizes in (hidden, self.args.hidden))
+            raise ValueError(f"{path} holds a network with --hidden {there}: --resume needs it, not {here}")
         self.model.load_state_dict(state, "model.")
         try:
             self.optimizer.load_state_dict(state, "optimizer.")
         except ValueError:
-            raise ValueError(f"{path} was written with another --optimizer, or with --momentum 0 and now without "
-                             "(or the other way round): --resume takes the options of then") from None
+            raise ValueError(f"{path} was written with another --optimizer, or --momentum was 0 and is not, "
+                             "or is and was not: --resume needs the options of then") from None
         self.shuffler.setstate((3, tuple(map(int, state["random"])), None))
         self.epoch = int(state["epoch"])
 
@@ -182,7 +186,8 @@ class Run:
                 batch = order[start:start + size]
                 loss, right = self.gradients([images[i] for i in batch], [labels[i] for i in batch])
                 if wild(loss):
-                    diverged(f"the loss is {loss:.4g}", f"step {start // size + 1} of epoch {self.epoch + 1}")
+                    step = f"step {start // size + 1} of epoch {self.epoch + 1}"
+                    diverged(f"the loss is {loss:.4g}", step)
                 self.optimizer.step()
                 done, losses, rights = start + len(batch), losses + loss * len(batch), rights + right
                 progress.show(done, f"loss {losses / done:.4f}  accuracy {rights / done:.2%}")
@@ -198,12 +203,12 @@ class Run:
                 diverged("the answers are no numbers", count(self.epoch, "epoch"))
             self.save()
             left = (time.perf_counter() - began) / (self.epoch - first) * (last - self.epoch)
-            print(f"test accuracy {accuracy(guesses, test[1]):.2%}" + f"  {clock(left)} left" * (left > 0),
-                  flush=True)
+            wait = f"  {clock(left)} left" if left else ""
+            print(f"test accuracy {accuracy(guesses, test[1]):.2%}{wait}", flush=True)
         return guesses
 
 
-# ---------------------------------------------------------------------------------------------- the report
+# -------------------------------------------------------------------------------------------- the report
 
 def accuracy(guesses, labels):
     """The share of digits that were read right."""
@@ -235,7 +240,8 @@ def print_confusion(counts):
 def draw_mistakes(svg, guesses, labels, images, x0, y0):
     """Draw the twenty digits that were read wrong with most confidence, from the corner x0, y0."""
     wrong = [i for i, label in enumerate(labels) if guesses[i][1] != label]
-    svg.add("text", "its most confident mistakes" if wrong else "no mistake", x=x0, y=y0 - 10, class_="muted")
+    caption = "its most confident mistakes" if wrong else "no mistake"
+    svg.add("text", caption, x=x0, y=y0 - 10, class_="muted")
     for place, i in enumerate(sorted(wrong, key=lambda i: -guesses[i][0])[:20]):
         x, y = x0 + place % 5 * 87, y0 + place // 5 * 79
         image = [images[i][j:j + 28] for j in range(0, 784, 28)]
@@ -248,8 +254,8 @@ def draw_mistakes(svg, guesses, labels, images, x0, y0):
 def report(args, epochs, guesses, labels, images):
     """Say how well the network reads, in the terminal and as a picture; returns the picture."""
     counts, sizes = confusion(guesses, labels), "-".join(map(str, [784] + args.hidden + [10]))
-    title = (f"A {sizes} network reads {accuracy(guesses, labels):.2%} of {count(len(labels), 'new digit')} "
-             f"after {count(epochs, 'epoch')}")
+    share, new = accuracy(guesses, labels), count(len(labels), "new digit")
+    title = f"A {sizes} network reads {share:.2%} of {new} after {count(epochs, 'epoch')}"
     print_confusion(counts)
     print(title)
     svg = Svg(860, 440, title)
@@ -259,16 +265,16 @@ def report(args, epochs, guesses, labels, images):
     return svg
 
 
-# ----------------------------------------------------------------------------------------------- the start
+# --------------------------------------------------------------------------------------------- the start
 
 def options(program, about):
     """The parser of the command line."""
     parser = argparse.ArgumentParser(prog=program, description=about,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--data", type=Path, metavar="DIR", help="folder of the four IDX files (default: download them once)")
-    add("--limit", type=at_least(1), metavar="N", help="only the first N digits, in training and in the test")
-    add("--hidden", type=at_least(1), nargs="+", default=[128, 64], help="sizes of hidden layers (128 64)")
+    add("--data", type=Path, metavar="DIR", help="folder of the IDX files (or else they are downloaded)")
+    add("--limit", type=at_least(1), metavar="N", help="only the first N digits, in training and test")
+    add("--hidden", type=at_least(1), nargs="+", default=[128, 64], help="sizes of its layers (128 64)")
     add("--epochs", type=at_least(1), default=5, help="how often to go through all digits (5)")
     add("--batch", type=at_least(1), default=64, help="digits per step (64)")
     add("--optimizer", choices=list(OPTIMIZERS), default="sgd", help="how to go downhill (sgd)")
@@ -276,8 +282,8 @@ def options(program, about):
     add("--momentum", type=at_least(0, float), default=0.9, help="of sgd (0.9)")
     add("--weight-decay", type=at_least(0, float), default=0.0, help="strength of the L2 penalty (0)")
     add("--seed", type=int, default=1337, help="the same seed gives the same numbers (1337)")
-    add("--checkpoint", type=output_path, metavar="FILE", help="safetensors file, written after each epoch")
-    add("--resume", action="store_true", help="go on from the checkpoint, with the same options as before")
+    add("--checkpoint", type=output_path, metavar="FILE", help="a file, written after each epoch")
+    add("--resume", action="store_true", help="go on from the checkpoint, with the options of then")
     add("--out", type=picture_path, default="mnist.svg", help="where the picture goes (mnist.svg)")
     return parser
 

@@ -4,11 +4,11 @@
     python examples/moons.py --engine values    # the same on scalars, one number at a time
 
 No straight line separates the moons, so it takes a hidden layer to draw the curve between them. At the
-end the plane is drawn in the terminal and, with the loss curve, in moons.svg. Ctrl-C stops early and draws
-what was learned so far. From a notebook: moons.main(["--steps", "20"]) gives the picture.
+end the plane is drawn in the terminal and, with the loss curve, in moons.svg. Ctrl-C stops early and
+draws what was learned so far. In a notebook, moons.main(["--steps", "20"]) shows the picture.
 """
-from common import (BLOCKS, COLOUR, Svg, Training, around, at_least, columns, count, draw_curve, draw_surface,
-                    diverged, paint, picture_path, plane, start, wild)
+from common import (BLOCKS, COLOUR, Svg, Training, around, at_least, columns, count, diverged,
+                    draw_curve, draw_surface, paint, picture_path, plane, start, wild)
 import argparse
 import math
 import random
@@ -122,8 +122,8 @@ def main(argv=None):
             diverged("the scores are huge or no numbers", count(len(losses), "step"))
         return found
     sizes = "-".join(map(str, [2] + args.hidden + [1]))
-    title = (f"A {sizes} network has {accuracy(score(points), labels)} of {count(args.points, 'point')} right "
-             f"after {count(len(losses), 'step')}")
+    right, steps = accuracy(score(points), labels), count(len(losses), "step")
+    title = f"A {sizes} network has {right} of {count(args.points, 'point')} right after {steps}"
     print_plane(score, points, labels)
     print(title)
     picture = draw(title, score, points, labels, losses)

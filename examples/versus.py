@@ -2,11 +2,11 @@
 
     python examples/versus.py old/micrograd.py                      # against the micrograd.py here
     python examples/versus.py old/micrograd.py new/micrograd.py     # or any two
-    python examples/versus.py old/micrograd.py --only wavenet gpt   # rows whose name has one of these words
+    python examples/versus.py old/micrograd.py --only wavenet gpt   # rows with one of these words
 
-A row does the same work with both; it shows the best times and their ratio, new / old: below 1 is faster.
-Two sizes, n and 2n, show in the second row how the time has grown as well. A row that one of the two cannot
-do says so, and the race goes on.
+A row does the same work with both; it shows the best times and their ratio, new / old: below 1 is
+faster. Where a row comes in two sizes, n and 2n, the second shows how the time has grown as well. A row
+that one of the two cannot do says so, and the race goes on.
 """
 from common import at_least, can_print, start
 import argparse
@@ -60,7 +60,7 @@ def descend(optimizer, loss):
     return step
 
 
-# --------------------------------------------------------------------------------------------------- Values
+# ------------------------------------------------------------------------------------------------ Values
 
 @row("a chain of scalar operations")
 def scalar_chain(mg):
@@ -161,7 +161,7 @@ def second_order_tensor(mg):
     return step
 
 
-# -------------------------------------------------------------------------------------------- small Tensors
+# ----------------------------------------------------------------------------------------- small Tensors
 
 @row("a few operations, Tensors of 4")
 def tensors_of_four(mg):
@@ -222,19 +222,21 @@ def recurrence(steps):
     return make
 
 
-PAIRS = {"stack of row sums, 200 rows": sum_of_rows(200), "stack of row sums, 400 rows": sum_of_rows(400),
+PAIRS = {"stack of row sums, 200 rows": sum_of_rows(200),
+         "stack of row sums, 400 rows": sum_of_rows(400),
          "recurrence over x[:, t], 100 steps": recurrence(100),
          "recurrence over x[:, t], 200 steps": recurrence(200)}
 ROWS.update(PAIRS)
 
 
-# ------------------------------------------------------------------------------------------------ networks
+# ---------------------------------------------------------------------------------------------- networks
 
 @row("makemore mlp, 3 letters (part 2)")
 def makemore_part_2(mg):
     """The MLP of the lecture on makemore, batch 32."""
-    c, w1, b1 = mg.Tensor(numbers(27, 10)), mg.Tensor(numbers(30, 200, scale=0.3)), mg.Tensor(numbers(200))
-    w2, b2 = mg.Tensor(numbers(200, 27, scale=0.01)), mg.Tensor([0.0] * 27)
+    c, w1 = mg.Tensor(numbers(27, 10)), mg.Tensor(numbers(30, 200, scale=0.3))
+    b1, w2 = mg.Tensor(numbers(200)), mg.Tensor(numbers(200, 27, scale=0.01))
+    b2 = mg.Tensor([0.0] * 27)
     xs, ys = integers(27, 32, 3), integers(27, 32)
 
     def loss():
@@ -330,7 +332,8 @@ def lecture_gpt(mg, own, width=32, heads=4, depth=3, size=8, batch=4, letters=65
 
     def block():
         parts, proj = [head() for _ in range(heads)], linear(width, width)
-        ln1, ln2, up, down = layer_norm(), layer_norm(), linear(width, 4 * width), linear(4 * width, width)
+        ln1, ln2 = layer_norm(), layer_norm()
+        up, down = linear(width, 4 * width), linear(4 * width, width)
 
         def forward(x):
             y = ln1(x)
@@ -396,7 +399,7 @@ def moons():
     return [[x, y] for x, y in arc] + [[1 - x, 0.5 - y] for x, y in arc], [1.0] * 50 + [-1.0] * 50
 
 
-# ------------------------------------------------------------------------------------------------ the race
+# ---------------------------------------------------------------------------------------------- the race
 
 def module(path, name):
     """The module in the file, under this name, so that several versions live side by side."""
@@ -473,7 +476,8 @@ def outcome(name, versions, seconds, last):
     if name in PAIRS:
         kind = name.split(",")[0]
         if kind in last:
-            text += "   growth {:.2f}, {:.2f}".format(*(now / then for now, then in zip(best, last[kind])))
+            growth = [now / then for now, then in zip(best, last[kind])]
+            text += "   growth {:.2f}, {:.2f}".format(*growth)
         last[kind] = best
     if not math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12):
         text += f"   results differ: {first!r}, {second!r}"
@@ -484,9 +488,9 @@ def main(argv=None):
     """Run the rows, print a line for each."""
     parser = argparse.ArgumentParser(prog="versus.py", description=__doc__.split("\n")[0])
     parser.add_argument("old", help="a micrograd.py")
-    parser.add_argument("new", nargs="?", default=ROOT / "micrograd.py", help="another; default: the one here")
+    parser.add_argument("new", nargs="?", default=ROOT / "micrograd.py", help="another (the one here)")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="only rows with one of these words")
-    parser.add_argument("--seconds", type=at_least(0, float), default=3, help="how long for each row (3)")
+    parser.add_argument("--seconds", type=at_least(0, float), default=3, help="time for each row (3)")
     args = parser.parse_args(argv)
     for path in args.old, args.new:
         if not Path(path).is_file():
