@@ -193,7 +193,7 @@ def gpt_gradients(weights, heads, tokens, targets):
 
 
 def gpt_by_hand(weights, heads, examples):
-    """A function that makes a step of Adam for each example (tokens, targets), and gives the mean loss."""
+    """A function that takes a step of Adam for each example (tokens, targets): the mean loss."""
     weights = list(weights)
     p = list(chain.from_iterable(chain.from_iterable(weights)))
     m, v, steps = [0.0] * len(p), [0.0] * len(p), count()

@@ -8,8 +8,8 @@
 
 After every epoch the network reads 10,000 digits that it was not trained on. At the end: which digits
 it takes for which, in the terminal and, with its most confident mistakes, in mnist.svg. With
---checkpoint, a run that was stopped or killed goes on (--resume) to the very same numbers. data_parallel.py does
-the same with more than one process.
+--checkpoint, a run that was stopped or killed goes on (--resume) to the very same numbers.
+data_parallel.py does the same with more than one process.
 """
 from common import (BLOCKS, Progress, Svg, at_least, clock, columns, count, diverged, draw_confusion,
                     fetch, output_path, paint, picture_path, start, wild)
@@ -161,13 +161,13 @@ class Run:
         hidden = [len(bias) for bias in biases if bias][:-1]
         if hidden != self.args.hidden:
             there, here = (" ".join(map(str, sizes)) for sizes in (hidden, self.args.hidden))
-            raise ValueError(f"{path} holds a network with --hidden {there}: --resume needs it, not {here}")
+            raise ValueError(f"{path} holds a network of --hidden {there}: resume with that, not {here}")
         self.model.load_state_dict(state, "model.")
         try:
             self.optimizer.load_state_dict(state, "optimizer.")
         except ValueError:
-            raise ValueError(f"{path} was written with another --optimizer, or --momentum was 0 and is not, "
-                             "or is and was not: --resume needs the options of then") from None
+            raise ValueError(f"{path} was written with another --optimizer or --momentum: "
+                             "resume with the options of then") from None
         self.shuffler.setstate((3, tuple(map(int, state["random"])), None))
         self.epoch = int(state["epoch"])
 
