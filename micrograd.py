@@ -251,11 +251,12 @@ def _gradients(root, seed, create_graph=False):
     gradients, ready = {root: seed}, [root]
     with _recorded() if create_graph else no_grad():
         for node in ready:                          # a node is ready when all that use it have paid
-            g = gradients[node] = node._settle(gradients[node])
-            for operand, rule in zip(node._operands, node._rules):
+            g, operands = node._settle(gradients[node]), node._operands
+            gradients[node] = g
+            for operand, rule in zip(operands, node._rules):
                 if rule:
                     try:
-                        d = rule(g, node, *node._operands)
+                        d = rule(g, node, *operands)
                         gradients[operand] = operand._take_in(gradients.get(operand), d)
                     except (ArithmeticError, ValueError, TypeError) as error:
                         raise _no_derivative(node, error) from error
@@ -2343,7 +2344,10 @@ class Neuron(Module):
     def __call__(self, x: Any) -> Any:
         if len(_inputs(x)) != len(self.w):
             raise ValueError(f"Neuron: {len(_inputs(x))} inputs given, {len(self.w)} expected")
-        out, act = dot(self.w, _inputs(x), self.b), self.act
+        return self._act(dot(self.w, _inputs(x), self.b))
+
+    def _act(self, out):
+        act = self.act
         return out if act == "linear" else getattr(out, act)() if type(act) is str else act(out)
 
     def _children(self) -> Iterable[Tuple[Any, Any]]:
@@ -3130,8 +3134,12 @@ def _made_by(name, rules):
 
 
 def _get_operands(node):
-    _, rules, _, rule_b = (*node._made, None, None)[:4]
-    return node._a if rule_b is _MANY else (node._a, node._b)[:len(rules)]
+    made = node._made
+    if made is _LEAF:
+        return ()
+    if made[3] is _MANY:
+        return node._a
+    return (node._a, node._b) if len(made[1]) == 2 else (node._a,)
 
 
 @staticmethod
@@ -3275,6 +3283,9 @@ class _Row(Node):
     def _grad_plus(self, g, taken):
         return _NO_GRAD
 
+    def __reduce__(self):       # a copy of a neuron has no row yet
+        return type(None), ()
+
 
 @lru_cache(maxsize=None)
 def _row_rules(n):
@@ -3324,6 +3335,29 @@ def _fast_dot(weights, inputs, bias=0):
 dot = _fast_dot
 
 
+def _neuron(self, x):
+    """A neuron that keeps its weights as a row for all examples, until one of them changes."""
+    x = x if type(x) is _Row else _Row(tuple(_inputs(x)), (1,))
+    row = self.__dict__.get("_row")
+    weights = self.w
+    if (row is None or row._data[:-1] != [v._data for v in weights] or row._data[-1] != self.b._data
+            or row._a[-1] is not self.b or not all(map(operator.is_, row._a, weights))):
+        self.__dict__["_row"] = row = _Row((*weights, self.b))
+    if len(row._data) != len(x._data):
+        raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(weights)} expected")
+    return self._act(_dot(row, x))
+
+
+def _layer(self, x):
+    """A layer makes the row of its inputs once."""
+    x = _Row(tuple(_inputs(x)), (1,))
+    out = [neuron(x) for neuron in self.neurons]
+    return out[0] if len(out) == 1 else out
+
+
+Neuron.__call__, Layer.__call__ = wraps(Neuron.__call__)(_neuron), wraps(Layer.__call__)(_layer)
+
+
 @property
 def _prev(self):
     """The operands as nodes, those in rows, too."""
@@ -3339,18 +3373,19 @@ Node._prev = _prev
 
 # The pass on plain numbers, which are in slots of the nodes.
 
-_busy = []          # not empty: a pass is using the slots
+_busy = False       # is a pass using the slots?
 
 
 def _in_slots(root, seed, finish):
     """What _gradients does, for Values and without create_graph: finish(nodes, kept) when all are paid. False when the
     general pass must do it: inside another pass, for a rule from outside, which may do anything, and after errors."""
+    global _busy
+    nodes, kept = [root], []
     with _lock:
         if _busy:
             return False
-        nodes, kept = [root], []
         try:
-            _busy.append(root)
+            _busy = True
             _count_uses(nodes, kept)
             root._paid = seed
             _pay(root)
@@ -3362,7 +3397,7 @@ def _in_slots(root, seed, finish):
             if not isinstance(error, Exception):
                 raise
         finally:
-            _busy.clear()
+            _busy = False
     return False
 
 
@@ -3467,23 +3502,22 @@ def _pay(root):
 
 def _write(nodes, kept):
     """Add to .grad, all or nothing."""
-    kept = [(node, node._grad) for node in kept]
+    before = [node._grad for node in kept]
     try:
         for node in nodes:
             node._grad = node._paid
-        for node, before in kept:
-            if before is not None:
-                node._grad = before + node._paid
+        for node, g in zip(kept, before) if kept else ():
+            if g is not None:
+                node._grad = g + node._paid
     except BaseException:
         for node in nodes:
             node._grad = _NO_GRAD
-        for node, before in kept:
-            node._grad = before
+        for node, g in zip(kept, before):
+            node._grad = g
         raise
 
 
 _general_pass = _gradients
-_NOTHING = (), (None, None)     # what _made[2:] is where there are no rules
 
 
 def _gradients(root, seed, create_graph=False):
@@ -3496,7 +3530,8 @@ def _gradients(root, seed, create_graph=False):
 
 @wraps(Node.backward)
 def _backward_of_value(self, gradient=None):
-    if self._made[2:] in _NOTHING:
+    made = self._made
+    if made is _LEAF or made[2] is made[3]:
         self._check_graph()
     seed = 1.0 if gradient is None and type(self._data) is float else self._seed(gradient)
     if not _in_slots(self, seed, _write):
