@@ -567,6 +567,7 @@ class Value(Node):
 
     __slots__ = ("_a", "_b", "_uses", "_paid")      # for "Fast paths" only
     _NO_GRAD = _NO_GRAD
+    _STATE = ("_data", "_grad", "label")
     requires_grad = True
     grad: Any = Node._grad              # another name for the same slot: any number, or None
 
@@ -898,8 +899,8 @@ def __reduce__(self: Node) -> Tuple[Any, ...]:
 
 
 def _restored(cls, *state):
-    node = Value._make(0, "", (), ()) if issubclass(cls, Value) else Tensor._from(0)
-    if type(node) is not cls: ...
+    node = _new(cls)
+    (Value if issubclass(cls, Value) else Tensor).__init__(node, 0)
     for name, x in zip(cls._STATE, state):
         setattr(node, name, x)
     return node
@@ -3447,7 +3448,7 @@ def _pay(root):
     more than they do. A dot product with g = 0 (many are, behind a relu) has nothing to pay."""
     ready = [root]
     push, leaf = ready.append, _LEAF
-    plus, times, dots = _BOTH["+"], _BOTH["*"], _DOTS[True, True]
+    plus, times, dots, row_of_weights = _BOTH["+"], _BOTH["*"], _DOTS[True, True], _DOTS[True, False]
     for node in ready:
         made = node._made
         if made is leaf:
@@ -3459,8 +3460,10 @@ def _pay(root):
         if db is None:
             if b is None:
                 a._paid += da(g, node._data, a._data)
-            else:
+            elif made is not row_of_weights:
                 a._paid += da(g, node._data, a._data, b)            # b is a number
+            elif g:
+                a._paid.append((g, b._data))
             if a._uses == 1:
                 a._uses = 0
                 push(a)
@@ -3481,7 +3484,7 @@ def _pay(root):
             a._paid += da(g, node._data, a._data, b._data)
             b._paid += db(g, node._data, a._data, b._data)
         else:
-            paid = db(g, node) if b is None else [(b, db(g, node._data, a, b._data))]      # a is a number
+            paid = db(g, node) if b is None else [(b, db(g, node._data, getattr(a, "_data", a), b._data))]
             for p, d in paid:
                 p._paid += d
                 p._uses -= 1
