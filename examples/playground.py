@@ -23,7 +23,6 @@ import threading
 import time
 import webbrowser
 from http.server import BaseHTTPRequestHandler
-from operator import itemgetter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -110,8 +109,8 @@ SETTINGS = {            # what a page may choose: one of the choices, or a numbe
     "layers": {"first": [6, 4], "low": 1, "high": 8, "step": 1, "least": 0, "most": 6},
     "act": {"first": "tanh", "choices": list(ACTIVATIONS)},
     "optimizer": {"first": "Adam", "choices": list(OPTIMIZERS)},
-    "lr": {"first": 0.003, "choices": [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1]},
-    "l2": {"first": 0, "choices": [0, 0.0001, 0.001, 0.003, 0.01, 0.03, 0.1]},
+    "lr": {"first": 0.005, "choices": [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]},
+    "l2": {"first": 0, "choices": [0, 0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]},
     "batch": {"first": 20, "low": 1, "high": 50, "step": 1},
     "pace": {"first": 0, "choices": [0, 200, 50, 10]},      # steps per second; 0: as many as it can
 }
@@ -170,11 +169,19 @@ def step(points, labels):       # points [[x, y], ...], labels [0 or 1, ...]
 
 # ------------------------------------------------------------------------------------------- the network
 
-WINDOW, SIDE = 3.0, 40      # the plane from -3 to 3 is drawn from 40 x 40 numbers, a neuron from 20 x 20
-GRID = [[x, y] for y in spread(WINDOW, -WINDOW, SIDE) for x in spread(-WINDOW, WINDOW, SIDE)]
-QUARTER = itemgetter(*[r * SIDE + c for r in range(0, SIDE, 2) for c in range(0, SIDE, 2)])
-FLAT = 8.0                  # scores are sent as tanh(score / FLAT): probabilities are too steep for that
+WINDOW = 3.0                # the plane that is drawn goes from -WINDOW to WINDOW
+FLAT = 8.0                  # scores are sent as tanh(score / FLAT): probabilities are steep where it matters
 SEEDING = threading.Lock()  # weights come from the one generator of the module random
+
+
+def plane(side):
+    """side * side points, row by row from the top."""
+    return [[x, y] for y in spread(WINDOW, -WINDOW, side) for x in spread(-WINDOW, WINDOW, side)]
+
+
+def quarter(rows, side):
+    """Every second one of side * side rows, in both directions."""
+    return [row for i in range(0, side, 2) for row in rows[i * side:(i + 1) * side:2]]
 
 
 def layer_sizes(settings):
@@ -234,7 +241,10 @@ class Lesson:
         cut = settings["count"] * settings["test"] // 100
         self.test, self.train = points[:cut], points[cut:]
         self.rows = inputs(settings["features"], self.train)
-        self.everything = Tensor(inputs(settings["features"], GRID + points), requires_grad=False)
+        weights = sum(nin * nout for nin, nout in layer_sizes(settings))
+        self.side = 40 if weights < 100 else 32 if weights < 250 else 24    # pictures must come in time
+        everything = inputs(settings["features"], plane(self.side) + points)
+        self.everything = Tensor(everything, requires_grad=False)
         self.model = network(settings)
         kind, options = OPTIMIZERS[settings["optimizer"]]
         self.optimizer = kind(self.model.parameters(), lr=settings["lr"], **options)
@@ -271,15 +281,15 @@ class Lesson:
 
     def picture(self):
         """All that the page draws, from one pass of the plane and all points through the network."""
-        (steps, model), plane = self.twin(), len(GRID)
+        (steps, model), cut = self.twin(), self.side ** 2
         with no_grad():
             values = run_layers(model, self.everything)[1]
             scores = values.pop().reshape(-1)
-            test, train = scores[plane:plane + len(self.test)], scores[plane + len(self.test):]
-            train, test = loss_and_share(train, self.train), loss_and_share(test, self.test)
+            test = loss_and_share(scores[cut:cut + len(self.test)], self.test)
+            train = loss_and_share(scores[cut + len(self.test):], self.train)
         return {"steps": steps, "train": train, "test": test, **parameters(model),
-                "surface": shades([math.tanh(score / FLAT) for score in scores.tolist()[:plane]]),
-                "neurons": [list(map(shades, zip(*QUARTER(layer.tolist())))) for layer in values]}
+                "surface": shades([math.tanh(score / FLAT) for score in scores.tolist()[:cut]]),
+                "neurons": [list(map(shades, zip(*quarter(x.tolist(), self.side)))) for x in values]}
 
     def look(self, number):
         """What one training point does to each neuron, and the gradients of its loss."""
@@ -297,19 +307,19 @@ class Tab:
     """A tab of a browser: its lesson, and the thread that trains. It lives while its page looks on."""
 
     def __init__(self):
-        self.lesson, self.version, self.born = None, 0, time.monotonic()
-        self.running, self.watched, self.closed = threading.Event(), False, False
+        self.lesson, self.born, self.running = None, time.monotonic(), threading.Event()
+        self.watched = self.closed = False
 
-    def begin(self, lesson):
-        """Put another lesson in the place of the old one."""
-        self.lesson, self.version = lesson, self.version + 1
-        if self.version == 1:
+    def begin(self, lesson, running):
+        """Put a lesson in the place of the old one, if there was one."""
+        old, lesson.version = self.lesson, self.lesson.version + 1 if self.lesson else 1
+        self.lesson = lesson
+        self.switch(running)
+        if not old:
             threading.Thread(target=self.train, daemon=True).start()
 
     def switch(self, running):
         """Train from now on, or do not."""
-        if type(running) is not bool:
-            raise ValueError("running must be true or false.")
         (self.running.set if running else self.running.clear)()
 
     def train(self):
@@ -335,7 +345,8 @@ class Tab:
 
     def message(self):
         """What the page needs to know now, as JSON."""
-        lesson, state = self.lesson, {"version": self.version, "running": self.running.is_set()}
+        lesson = self.lesson
+        state = {"version": lesson.version, "running": self.running.is_set()}
         text = self.attempt(lesson, lambda: json.dumps({**state, **lesson.picture()}, allow_nan=False))
         return text or json.dumps({**state, "running": False, "problem": lesson.problem})
 
@@ -392,6 +403,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(length)).decode())
         if type(body) is not dict or set(body) != set(names):
             raise ValueError(f"The request must be a JSON object with exactly {', '.join(names)}.")
+        if type(body.get("running", True)) is not bool:
+            raise ValueError("running must be true or false.")
         return {name: checked(name, x) if name in SETTINGS else x for name, x in body.items()}
 
     def head(self, kind, status=200, **more):
@@ -422,20 +435,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def start(self):
         """What never changes: the settings there are, pictures of inputs, some points of each kind."""
-        columns = zip(FEATURES, zip(*QUARTER(inputs(FEATURES, GRID))))
+        columns = zip(FEATURES, zip(*inputs(FEATURES, plane(20))))
         features = {name: shades([x / max(column) for x in column]) for name, column in columns}
         gallery = {name: sample(name, 80, 0.1, random.Random(0)) for name in DATASETS}
         self.reply(json.dumps({"settings": SETTINGS, "tunable": TUNABLE, "features": features,
-                               "gallery": gallery, "window": WINDOW, "side": SIDE, "flat": FLAT}))
+                               "gallery": gallery, "window": WINDOW, "flat": FLAT}))
 
     def new(self):
         """A new network, in the tab that asks for it."""
         asked = self.asked("id", "running", *SETTINGS)
         name, running = asked.pop("id"), asked.pop("running")
-        tab, lesson = self.server.tab(name, new=True), Lesson(asked)
-        tab.switch(running)
-        tab.begin(lesson)
-        self.reply(json.dumps({"version": tab.version, "train": lesson.train, "test": lesson.test,
+        lesson = Lesson(asked)
+        self.server.tab(name, new=True).begin(lesson, running)
+        self.reply(json.dumps({"version": lesson.version, "train": lesson.train, "test": lesson.test,
                                "code": python_code(asked)}))
 
     def run(self):
