@@ -5,36 +5,31 @@
 
 The network learns here, in Python; the page (playground.html) only draws. Each tab of the browser has a
 network of its own and two threads: one trains, and never waits for the other, which sends 15 pictures a
-second, made from a copy of the weights. The server talks to nobody but this computer.
+second, made from a copy of the weights.
 """
 
 import argparse
 import base64
 import copy
-import hashlib
 import json
 import math
 import random
 import re
-import select
-import socketserver
 import sys
 import threading
 import time
-import webbrowser
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from common import at_least, spread
+from local_server import Handler, Refused, Server
 from micrograd import (
     SGD, Adam, AdamW, Linear, Sequential, Tensor, binary_cross_entropy_with_logits, grad, no_grad)
 
 PAGE = Path(__file__).resolve().with_suffix(".html")
 PICTURES = 15           # per second
-PATIENCE = 5            # seconds to wait for the rest of a request, or for a page to look at its network
+PATIENCE = 5            # seconds that a network waits for its page to look at it
 MOST_TABS = 5           # a browser makes six connections to a server, and each tab keeps one
-MOST_THREADS, MOST_BYTES = 100, 4000    # at once; in a request
 
 # ---------------------------------------------------------------------------------------------- the data
 # A function per kind: a point of class `label`, 0 or 1, from a random generator.
@@ -170,7 +165,7 @@ def step(points, labels):       # points [[x, y], ...], labels [0 or 1, ...]
 # ------------------------------------------------------------------------------------------- the network
 
 WINDOW = 3.0                # the plane that is drawn goes from -WINDOW to WINDOW
-FLAT = 8.0                  # scores are sent as tanh(score / FLAT): probabilities are steep where it matters
+FLAT = 8.0                  # scores are sent as tanh(score / FLAT): their signs alone would have steps
 SEEDING = threading.Lock()  # weights come from the one generator of the module random
 
 
@@ -353,85 +348,21 @@ class Tab:
 
 # -------------------------------------------------------------------------------------------- the server
 
-class Refused(Exception):
-    """A request that is answered by a sentence and a status."""
+class Playground(Handler):
+    """What a page may ask for."""
 
-
-class Handler(BaseHTTPRequestHandler):
-    """One request, in a thread of its own, so that nobody waits for a connection that says nothing."""
-
-    timeout, server_version, sys_version = PATIENCE, "playground", ""
-    log_message = lambda *args: None            # the terminal stays quiet
-
-    def do_GET(self):
-        self.answer({"/": self.page, "/start": self.start, "/pictures": self.pictures})
-
-    def do_POST(self):
-        self.answer({"/new": self.new, "/run": self.run, "/step": self.step, "/tune": self.tune,
-                     "/look": self.look})
-
-    def answer(self, routes):
-        """Do what the request asks for, or say what is wrong with it."""
-        try:
-            self.check_sender()
-            route = routes.get(self.path.partition("?")[0])
-            if not route:
-                raise Refused("There is nothing at this address.", 404)
-            route()
-        except Refused as refused:
-            self.reply(refused.args[0], "text/plain", refused.args[1])
-        except (ValueError, RecursionError) as error:
-            self.reply(str(error), "text/plain", 400)
-
-    def check_sender(self):
-        """Only our own page may ask: no other site, nor one whose name was made to lead here."""
-        host, port = self.headers.get("Host"), self.server.server_address[1]
-        if host not in (f"127.0.0.1:{port}", f"localhost:{port}"):
-            raise Refused(f"This server answers to http://127.0.0.1:{port}/ alone.", 403)
-        if self.headers.get("Origin", f"http://{host}") != f"http://{host}":
-            raise Refused("Other sites may not ask this server.", 403)
+    ROUTES = {"GET /": "page", "GET /start": "start", "GET /pictures": "pictures", "POST /new": "new",
+              "POST /run": "run", "POST /step": "step", "POST /tune": "tune", "POST /look": "look"}
 
     def asked(self, *names):
-        """The fields of a request: a JSON object with exactly these names; settings are checked."""
-        length = self.headers.get("Content-Length", "")
-        if not re.fullmatch("[0-9]{1,12}", length):
-            raise ValueError("The request does not say how long it is.")
-        if int(length) > MOST_BYTES:
-            for _ in range(min(int(length), 1 << 25) >> 16):
-                self.rfile.read(1 << 16)        # who still sends would not hear the answer
-            raise Refused(f"The request has {length} bytes, and {MOST_BYTES} are the most.", 413)
-        body = json.loads(self.rfile.read(int(length)).decode())
-        if type(body) is not dict or set(body) != set(names):
-            raise ValueError(f"The request must be a JSON object with exactly {', '.join(names)}.")
+        """The fields of the request; settings are checked."""
+        body = super().asked(*names)
         if type(body.get("running", True)) is not bool:
             raise ValueError("running must be true or false.")
         return {name: checked(name, x) if name in SETTINGS else x for name, x in body.items()}
 
-    def head(self, kind, status=200, **more):
-        """The first lines of an answer."""
-        self.send_response(status)
-        for name, value in {"Content-Type": f"{kind}; charset=utf-8", "Cache-Control": "no-store",
-                            "X-Content-Type-Options": "nosniff", **more}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def reply(self, text, kind="application/json", status=200, **more):
-        data = text.encode()
-        self.head(kind, status, **{"Content-Length": str(len(data)), **more})
-        self.wfile.write(data)
-
-    # ---- what a page may ask for
-
     def page(self):
-        """The page; it may run its own script and style, and ask this server, and nothing else."""
-        text = PAGE.read_text(encoding="utf-8")
-        policy = "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; " \
-                 "form-action 'none'; frame-ancestors 'none'"
-        for tag in "script", "style":
-            own = re.search(f"<{tag}>(.*?)</{tag}>", text, re.S).group(1)
-            digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
-            policy += f"; {tag}-src 'sha256-{digest}'"
-        self.reply(text, "text/html", **{"Content-Security-Policy": policy})
+        self.reply_page(PAGE)
 
     def start(self):
         """What never changes: the settings there are, pictures of inputs, some points of each kind."""
@@ -494,19 +425,12 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             tab.closed = True
 
-    def hung_up(self, seconds):
-        """Wait so long; true as soon as the other side closes (it has nothing more to send)."""
-        return bool(select.select([self.connection], [], [], max(seconds, 0))[0])
 
-
-class Server(socketserver.ThreadingTCPServer):
-    """The tabs by their ids, and a thread per connection; on this computer only."""
-
-    daemon_threads, block_on_close, request_queue_size = True, False, 64
-    allow_reuse_address = sys.platform != "win32"       # where it would let two servers share a port
+class Tabs(Server):
+    """The server, and the tabs by their ids."""
 
     def __init__(self, port):
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(port, Playground)
         self.tabs, self.lock = {}, threading.Lock()
 
     def tab(self, name, new=False):
@@ -521,18 +445,6 @@ class Server(socketserver.ThreadingTCPServer):
                 raise Refused(f"{MOST_TABS} tabs are open, and those are all: close one of them.", 503)
             return self.tabs.setdefault(name, Tab())
 
-    def process_request(self, request, address):
-        """A thread for the request, unless there are too many."""
-        if threading.active_count() > MOST_THREADS:
-            self.shutdown_request(request)
-        else:
-            super().process_request(request, address)
-
-    def handle_error(self, request, address):
-        """Say what went wrong, unless the other side has just gone."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, address)
-
 
 def main(argv=None):
     """Serve until Ctrl-C."""
@@ -542,18 +454,11 @@ def main(argv=None):
     add("--no-open", action="store_true", help="do not open a browser")
     args = parser.parse_args(argv)
     try:
-        server = Server(args.port)
+        server = Tabs(args.port)
     except (OSError, OverflowError) as error:
         sys.exit(f"port {args.port} cannot be used ({error}); with --port 0 any free one is taken")
-    address = f"http://127.0.0.1:{server.server_address[1]}/"
-    print(f"The playground is at {address} (Ctrl-C ends it)", flush=True)
-    if not args.no_open:
-        threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print("\nstopped")
-    server.server_close()
+    print(f"The playground is at {server.address} (Ctrl-C ends it)", flush=True)
+    server.serve_until_ctrl_c(open_browser=not args.no_open)
 
 
 if __name__ == "__main__":
