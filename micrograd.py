@@ -3252,6 +3252,13 @@ for _name in FUNCTIONS:
     setattr(Node, _name, FUNCTIONS[_name])
 
 
+_any_gate = _gate
+
+
+def _gate(g, x):
+    return (g if x > 0 else 0.0) if type(g) is float is type(x) and x == x else _any_gate(g, x)
+
+
 class _Row(Node):
     """Several Values and numbers as one operand, so that a whole neuron is one node with two operands.
 
@@ -3314,7 +3321,7 @@ def _dot(w, x):
     """The dot product of two rows; the last weight is the bias, the last input its 1."""
     out = _new(Value)
     out._data = sumprod(w._data, x._data)
-    out._made = _DOTS[w.requires_grad, x.requires_grad] if _recording() else _LEAF
+    out._made = _DOTS[w.requires_grad, x.requires_grad] if not _open or _recording() else _LEAF
     out._grad = _NO_GRAD
     out.label = ""
     out._uses = 0
@@ -3339,13 +3346,12 @@ dot = _fast_dot
 def _neuron(self, x):
     """A neuron that keeps its weights as a row for all examples, until one of them changes."""
     x = x if type(x) is _Row else _Row(tuple(_inputs(x)), (1,))
-    row = self.__dict__.get("_row")
-    weights = self.w
-    if (row is None or row._data[:-1] != [v._data for v in weights] or row._data[-1] != self.b._data
-            or row._a[-1] is not self.b or not all(map(operator.is_, row._a, weights))):
-        self.__dict__["_row"] = row = _Row((*weights, self.b))
+    row, weights = self.__dict__.get("_row"), (*self.w, self.b)
+    if row is None or row.label != hash(weights) or row._data != [v._data for v in weights]:
+        self.__dict__["_row"] = row = _Row(weights)
+        row.label = hash(weights)       # a weight that was replaced by an equal one is another
     if len(row._data) != len(x._data):
-        raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(weights)} expected")
+        raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(self.w)} expected")
     return self._act(_dot(row, x))
 
 
