@@ -6,18 +6,16 @@ it. Read it from top to bottom:
     the chain rule   a graph of operations, and how gradients flow back through it
     the rules        every elementwise operation, next to its derivative
     Value            one number
-    checking         what an operation says when it cannot go on; gradients against finite differences
+    checking         what may go in, what errors say, and gradients against finite differences
     nested lists     broadcasting, reductions and matrix products on plain lists, without any graph
     Tensor           nested lists of numbers that remember where they come from
-    networks         Neuron, Layer and MLP of Values; Linear, Sequential and others of Tensors
-    losses           mean squared error, hinge, cross entropy
-    optimizers       SGD, Adam, AdamW
-    ------------     here a first reading may stop
+    networks · losses · optimizers
+    ... and here a first reading may stop. Then come
     source code      a function of Values, and its gradient, as plain Python or C
     saving           safetensors files, which PyTorch and others open
     drawing          the graph as a picture
-    the course       the names under which PyTorch's users know all this
-    fast paths       the same again, faster: nothing here is needed, and everything is the same without it
+    the course       the names under which users of PyTorch know all this
+    fast paths       parts of it again, faster; without them everything is the same
 
 >>> a, b = Value(2.0), Value(-3.0)
 >>> loss = (a * b + 5) ** 2
@@ -36,11 +34,10 @@ import random
 import struct
 import sys
 from collections import namedtuple
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import ContextVar
-from bisect import bisect_left
 from functools import lru_cache, partial, wraps
-from itertools import accumulate, chain, product, repeat
+from itertools import accumulate, chain, product
 from numbers import Number
 from reprlib import recursive_repr
 from threading import RLock
@@ -49,19 +46,20 @@ TYPE_CHECKING = False       # for type checkers only: to import typing takes lon
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
-    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple,
-                        Type, TypeVar, Union, overload)
-    N = TypeVar("N", bound="Node")
+    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Tuple,
+                        TypeVar, Union, overload)
+    N = TypeVar("N", bound="Node")                      # a Value or a Tensor
     Scalar = Union[int, float, complex, Fraction, Decimal]
-    Nested = Union[Scalar, Sequence["Nested"]]          # a number, or lists of one shape
-    Operand = Union["Node", Nested]
+    Nested = Any                                        # a number, or lists of one shape
+    Operand = Union["Node", Scalar, Sequence[Any]]
     Shape = Tuple[int, ...]
     Dim = Union[None, int, Sequence[int]]
     Path = Union[str, "os.PathLike[str]"]
     Rule = Callable[..., Any]                           # rule(g, out, *operands), see below
 
     class Function(Protocol):
-        """What the functions in "The rules" are: Value to Value, Tensor to Tensor, number to number."""
+        """What "The rules" makes: Value to Value, Tensor to Tensor, number to number."""
+        __name__: str
         @overload
         def __call__(self, x: N) -> N: ...
         @overload
@@ -69,40 +67,14 @@ if TYPE_CHECKING:
 
     class _Methods:
         """What tables give to Value and to Tensor."""
-        def __add__(self: N, other: Operand) -> N: ...
-        def __sub__(self: N, other: Operand) -> N: ...
-        def __mul__(self: N, other: Operand) -> N: ...
-        def __truediv__(self: N, other: Operand) -> N: ...
-        def __pow__(self: N, other: Operand) -> N: ...
-        def __radd__(self: N, other: Nested) -> N: ...
-        def __rsub__(self: N, other: Nested) -> N: ...
-        def __rmul__(self: N, other: Nested) -> N: ...
-        def __rtruediv__(self: N, other: Nested) -> N: ...
-        def __rpow__(self: N, other: Nested) -> N: ...
-        def __neg__(self: N) -> N: ...
-        def __abs__(self: N) -> N: ...
-        def maximum(self: N, other: Operand) -> N: ...
-        def minimum(self: N, other: Operand) -> N: ...
+        def _unary(self: N) -> N: ...
+        def _binary(self: N, other: Operand) -> N: ...
+        exp = log = sqrt = sin = cos = tanh = sigmoid = relu = gelu = silu = softplus = log1p = expm1 = _unary
+        erf = atan = sign = floor = round = __neg__ = __abs__ = _unary
+        __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = maximum = minimum = _binary
+        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rpow__ = _binary
         def clip(self: N, low: Optional[float] = None, high: Optional[float] = None) -> N: ...
         def leaky_relu(self: N, slope: float = 0.01) -> N: ...
-        def exp(self: N) -> N: ...
-        def log(self: N) -> N: ...
-        def sqrt(self: N) -> N: ...
-        def sin(self: N) -> N: ...
-        def cos(self: N) -> N: ...
-        def tanh(self: N) -> N: ...
-        def sigmoid(self: N) -> N: ...
-        def relu(self: N) -> N: ...
-        def gelu(self: N) -> N: ...
-        def silu(self: N) -> N: ...
-        def softplus(self: N) -> N: ...
-        def log1p(self: N) -> N: ...
-        def expm1(self: N) -> N: ...
-        def erf(self: N) -> N: ...
-        def atan(self: N) -> N: ...
-        def sign(self: N) -> N: ...
-        def floor(self: N) -> N: ...
-        def round(self: N) -> N: ...
 else:
     _Methods = object
 
@@ -118,29 +90,138 @@ _new = object.__new__
 
 
 # ---- The chain rule --------------------------------------------------------------------------------
-# An operation makes a node, which keeps its operands and for each of them a rule,
+# An operation makes a node, which keeps its operands and for each of them a rule. For out = x * y:
 #
-#     rule(g, out, *operands)     for out = x * y:    lambda g, out, x, y: g * y     lambda g, out, x, y: g * x
+#     rule(g, out, *operands)         of x: lambda g, out, x, y: g * y        of y: lambda g, out, x, y: g * x
 #
-# that turns g, the gradient of the final result with respect to out, into the gradient with respect to that
-# operand: how much the result grows when the operand grows a little. Rules are written with operators only, so
-# that one and the same rule works on numbers, on Tensors, and on Values or Tensors that record a graph
+# It turns g, the gradient of the final result with respect to out, into the gradient with respect to that
+# operand: how much the result grows when the operand grows a little. Rules are written with operators only,
+# so that one and the same rule works on numbers, on Tensors, and on Values or Tensors that record a graph
 # themselves. That is all there is to gradients of gradients.
 #
-# Why the order matters. Take x = 2, y = 3, and
+# Why the order matters: take x = 2, y = 3 and
 #
-#     p = x * y = 6,     q = p + x = 8,     loss = p * q = 48
+#     p = x * y = 6       q = p + x = 8       loss = p * q = 48
 #
-# Backwards: loss has the gradient 1, and pays 1 * p = 6 to q and 1 * q = 8 to p. But p is used twice, by loss
-# and by q, and must hand on what it has only when both have paid: 8 alone would be a part. So q is next, and pays
-# 6 to p, which now has 14, and 6 to x. Then p pays 14 * y = 42 to x and 14 * x = 28 to y. Now x has 48, y has 28.
+# Backwards, loss has the gradient 1. It pays 1 * p = 6 to q, and 1 * q = 8 to p. But p is used twice, by loss
+# and by q, and may hand on what it has only when both have paid; 8 would be a part of it. So q is next: it
+# pays 6 to x, and 6 to p, which now has 14. Then p pays 14 * y = 42 to x, and 14 * x = 28 to y. So x has 48.
 
-_tracing = None
+_LEAF: Tuple[str, Sequence[Optional[Rule]]] = ("", ())      # made by no operation
+
+
+class Node(_Methods):
+    """What Value and Tensor share: data, its gradient, and the operation that made it.
+
+    `_operands` are nodes and plain numbers; `_made` is the name of the operation, and a rule for each operand,
+    or None where there is nothing to differentiate. A node refers to its operands and never back. Without
+    cycles, a graph is freed the moment its result is, and the garbage collector has nothing to find.
+    """
+
+    __slots__ = ("_data", "_grad", "label", "_made", "_operands", "__weakref__")
+    __array_ufunc__ = None      # NumPy arrays and numbers on the left of an operator leave it to us
+    _NO_GRAD: Any = None        # what .grad is before any backward pass
+    requires_grad: bool
+    label: str
+    _op = property(lambda node: node._made[0], doc='The name of the operation, "" for a leaf.')
+    _rules = property(lambda node: node._made[1], doc="A rule, or None, for each operand.")
+
+    @property
+    def _prev(self: N) -> Tuple[N, ...]:
+        """The operands as nodes; plain numbers among them as constant leaves."""
+        return tuple([self._node(operand) for operand in self._operands])
+
+    def backward(self, gradient: Optional[Operand] = None) -> None:
+        """Add d self / d node into `.grad` of every node that self depends on, itself included.
+
+        `gradient`, of the shape of self, is where to start instead of ones: the result is then the gradient of
+        the sum of gradient * self. Called twice, it adds twice. ValueError when self has no graph (made of
+        constants, under no_grad, unpickled); ValueError or ArithmeticError when a derivative does not exist, as
+        that of sqrt at 0; RuntimeError when data were replaced in between. Then every `.grad` is as it was.
+        """
+        self._check_graph()
+        _add_to_grads(_gradients(self, self._seed(gradient)))
+
+    def _backward(self) -> None:
+        """This node's own step of the chain rule: from its `.grad` into the `.grad` of its operands."""
+        with no_grad():
+            paid = [(operand, operand._take_in(None, rule(self._grad, self, *self._operands)))
+                    for operand, rule in zip(self._operands, self._rules) if rule]
+        for operand, d in paid:
+            operand._grad = operand._grad_plus(operand._settle(d), set())
+
+def _gradients(root, seed, create_graph=False):
+    """{node: d root / d node} for root and all below it, starting with the gradient `seed` for root.
+
+    A list that grows while we walk it takes the place of recursion: a graph may be a million nodes deep. All
+    that the pass has to know is in dicts of its own, so that nothing is touched when it fails.
+    """
+    uses, nodes = {root: 0}, [root]
+    for node in nodes:                              # how many operations use each node
+        for operand, rule in zip(node._operands, node._rules):
+            if rule:
+                if operand not in uses:
+                    uses[operand] = 0
+                    nodes.append(operand)
+                uses[operand] += 1
+    gradients, ready = {root: seed}, [root]
+    with _recorded() if create_graph else no_grad():
+        for node in ready:                          # a node is ready when all that use it have paid
+            g, operands = node._settle(gradients[node]), node._operands
+            gradients[node] = g
+            for operand, rule in zip(operands, node._rules):
+                if rule:
+                    try:
+                        d = rule(g, node, *operands)
+                        gradients[operand] = operand._take_in(gradients.get(operand), d)
+                    except (ArithmeticError, ValueError, TypeError) as error:
+                        raise _no_derivative(node, error) from error
+                    uses[operand] -= 1
+                    if not uses[operand]:
+                        ready.append(operand)
+    return gradients
+
+_lock = RLock()                 # held while .grad is written, so that threads may share parameters
+
+def _add_to_grads(gradients):
+    """The end of backward(): all or, after an error or Ctrl-C, nothing."""
+    with _lock:
+        taken = set()                       # lists of numbers that are some node's own by now
+        changes = [(node, node._grad, node._grad_plus(g, taken)) for node, g in gradients.items()]
+        try:
+            for node, _, total in changes:
+                node._grad = total
+        except BaseException:
+            for node, before, _ in changes:
+                node._grad = before
+            raise
+
+def grad(output: N, inputs: Union[N, Iterable[N]], create_graph: bool = False,
+         allow_unused: bool = False) -> Tuple[N, ...]:
+    """The gradients of output with respect to inputs (a node, or a sequence of nodes), as a tuple.
+
+    No `.grad` is touched. With `create_graph=True` the gradients can be differentiated again. A Tensor of more
+    than one element stands for the sum of its elements. For an input that output does not depend on:
+    ValueError, or None with `allow_unused=True`.
+
+    >>> x = Value(3.0)
+    >>> slope, = grad(x ** 3, x, create_graph=True)
+    >>> slope.data, grad(slope, x)[0].data
+    (27.0, 18.0)
+    """
+    wanted = _nodes("grad", "input", [inputs] if isinstance(inputs, Node) else inputs)
+    _nodes("grad", "output", [output])
+    gradients = _gradients(output, output._seed(None), create_graph)
+    for i, x in enumerate(wanted):
+        if x not in gradients and not allow_unused:
+            raise ValueError(f"grad: the output does not depend on input {i}, {x!r:.200}; "
+                             "allow_unused=True gives None for it")
+    return tuple([x._node(gradients[x]) if x in gradients else None for x in wanted])
+
 _open: List[None] = []                      # an item for each no_grad block that is open anywhere
-_depth = ContextVar("depth", default=0)     # in how many of them we are: here, in this thread and asyncio task
+_depth = ContextVar("depth", default=0)     # how many of them hold here: in this thread, or asyncio task
 
-
-def _recording() -> bool:
+def _recording():
     """Do operations record a graph here? Nearly always, and then the answer is quick."""
     return not _open or not _depth.get()
 
@@ -149,7 +230,7 @@ class no_grad:
     """Context manager and decorator: operations record no graph, and so cost less.
 
     It holds in its own thread, and in asyncio in its own task. As a decorator it takes functions, generator
-    functions and `async` ones; a `yield` inside a `with` block leaves the block open for the caller, though.
+    functions and `async` ones. A `yield` inside a `with` block leaves the block open for the caller, though.
 
     >>> w = Value(2.0)
     >>> with no_grad():
@@ -181,138 +262,12 @@ class _recorded:
         _depth.set(self.depth)
 
 
-_LEAF: Tuple[str, Sequence[Optional[Rule]]] = ("", ())
-
-
-class Node(_Methods):
-    """What Value and Tensor share: data, its gradient, and the operation that made it.
-
-    `_operands` are nodes and plain numbers, `_rules` has a rule for each of them, or None where there is nothing
-    to differentiate. A node refers to its operands and never back. Without cycles, a graph is freed the moment
-    its result is, and the garbage collector has nothing to find.
-    """
-
-    __slots__ = ("_data", "_grad", "label", "_made", "_operands", "__weakref__")
-    __array_ufunc__ = None      # NumPy arrays and numbers on the left of an operator leave it to us
-    _NO_GRAD: Any = None        # what .grad is before any backward pass
-    requires_grad: bool
-    label: str
-
-    def __pos__(self: N) -> N:
-        return self
-
-    @property
-    def _op(self) -> str:
-        """The name of the operation that made this node, "" for a leaf."""
-        return self._made[0]
-
-    @property
-    def _rules(self) -> Sequence[Optional[Rule]]:
-        return self._made[1]
-
-    @property
-    def _prev(self: N) -> Tuple[N, ...]:
-        """The operands as nodes; plain numbers among them as constant leaves."""
-        return tuple([self._node(operand) for operand in self._operands])
-
-    def backward(self, gradient: Optional[Operand] = None) -> None:
-        """Add d self / d node into `.grad` of every node that self depends on, itself included.
-
-        `gradient`, of the shape of self, is where to start instead of ones: the result is then the gradient of
-        the sum of gradient * self. Called twice, it adds twice. ValueError when self depends on nothing (on
-        constants, under no_grad, unpickled). When it fails (sqrt has no derivative at 0) the error names the
-        operation, and every `.grad` is as it was.
-        """
-        self._check_graph()
-        _add_to_grads(_gradients(self, self._seed(gradient)))
-
-    def _backward(self) -> None:
-        """This node's own step of the chain rule: from its `.grad` into the `.grad` of its operands."""
-        with no_grad():
-            paid = [(operand, operand._take_in(None, rule(self.grad, self, *self._operands)))
-                    for operand, rule in zip(self._operands, self._rules) if rule]
-        for operand, d in paid:
-            operand._grad = operand._grad_plus(operand._settle(d), set())
-
-
-def _gradients(root, seed, create_graph=False):
-    """{node: d root / d node} for root and all below it, starting with the gradient `seed` for root.
-
-    A list that grows while we walk it takes the place of recursion: a graph may be a million nodes deep.
-    All that the pass needs to know is in dicts of its own, so nothing is touched if it fails.
-    """
-    uses, nodes = {root: 0}, [root]
-    for node in nodes:                              # how many operations use each node
-        for operand, rule in zip(node._operands, node._rules):
-            if rule:
-                if operand not in uses:
-                    uses[operand] = 0
-                    nodes.append(operand)
-                uses[operand] += 1
-    gradients, ready = {root: seed}, [root]
-    with _recorded() if create_graph else no_grad():
-        for node in ready:                          # a node is ready when all that use it have paid
-            g, operands = node._settle(gradients[node]), node._operands
-            gradients[node] = g
-            for operand, rule in zip(operands, node._rules):
-                if rule:
-                    try:
-                        d = rule(g, node, *operands)
-                        gradients[operand] = operand._take_in(gradients.get(operand), d)
-                    except (ArithmeticError, ValueError, TypeError) as error:
-                        raise _no_derivative(node, error) from error
-                    uses[operand] -= 1
-                    if not uses[operand]:
-                        ready.append(operand)
-    return gradients
-
-
-_lock = RLock()                 # held while .grad is written, so that threads may share parameters
-
-
-def _add_to_grads(gradients):
-    """The end of backward(): all or, after an error or Ctrl-C, nothing."""
-    with _lock:
-        taken = set()                       # lists of numbers that are some node's own by now
-        changes = [(node, node._grad, node._grad_plus(g, taken)) for node, g in gradients.items()]
-        try:
-            for node, _, total in changes:
-                node._grad = total
-        except BaseException:
-            for node, before, _ in changes:
-                node._grad = before
-            raise
-
-
-def grad(output: N, inputs: Union[N, Iterable[N]], create_graph: bool = False,
-         allow_unused: bool = False) -> Tuple[N, ...]:
-    """The gradients of output with respect to inputs (a node, or a sequence of nodes), as a tuple.
-
-    No `.grad` is touched. With `create_graph=True` the gradients can be differentiated again. A Tensor of more
-    than one element stands for the sum of its elements. For an input that output does not depend on: ValueError,
-    or None with `allow_unused=True`.
-
-    >>> x = Value(3.0)
-    >>> slope, = grad(x ** 3, x, create_graph=True)
-    >>> slope.data, grad(slope, x)[0].data
-    (27.0, 18.0)
-    """
-    wanted = _nodes("grad", "input", [inputs] if isinstance(inputs, Node) else inputs)
-    _nodes("grad", "output", [output])
-    gradients = _gradients(output, output._seed(None), create_graph)
-    for i, x in enumerate(wanted):
-        if x not in gradients and not allow_unused:
-            raise ValueError(f"grad: the output does not depend on input {i}, {x!r:.200}; "
-                             "allow_unused=True gives None for it")
-    return tuple([x._node(gradients[x]) if x in gradients else None for x in wanted])
-
-
 # ---- The rules -------------------------------------------------------------------------------------
 # One entry per operation: its name, what it does to numbers, and for each operand its rule. Value and Tensor
 # both take their operations from here.
 
 class _Operation:
-    """An entry: `text` is forward as a Python expression in x, y, z, for operations that need one to be traced."""
+    """An entry. `text` is forward as a Python expression in x, y, z, w where "Source code" needs one."""
 
     def __init__(self, name, forward, rules, text):
         self.name, self.forward, self.rules, self.text = name, forward, rules, text
@@ -325,15 +280,12 @@ class _Operation:
                 return x._apply(self, operands)
         return _compute(self.name, self.forward, *[_accepted(self.name, p, _number(p)) for p in operands])
 
-
 _OPERATIONS: Dict[str, _Operation] = {}     # by name
-
 
 def _operation(name, forward, *rules, text=""):
     """Enter an operation."""
     _OPERATIONS[name] = operation = _Operation(name, forward, rules, text)
     return operation
-
 
 def _operators(operation):
     """An operator, and its reflection: 3 - x asks x for __rsub__."""
@@ -347,13 +299,11 @@ def _operators(operation):
 
     return method, reflected
 
-
 def _power(x, y):
     out = x ** y
     if type(out) is complex and complex not in (type(x), type(y)):
         raise ValueError("a negative number to a fractional power is not real")
     return out
-
 
 def _power_base(g, out, x, y):
     """d x**y / dx = y * x**(y - 1), and 0 for y = 0: where x**-1 may not exist, it is made x**0."""
@@ -361,37 +311,35 @@ def _power_base(g, out, x, y):
         return g * (y * x ** (y - 1)) if y else _gate(g, 0)
     return g * (y * x ** (y - 1 + (_is_zero(x) if y.requires_grad else 1) * _is_zero(y)))
 
-
-# Piecewise functions have rules with pieces. A gate lets g pass or makes it 0, which is more than a product with 1
-# or 0: inf * 0 would be nan. It passes at nan, so that a nan is seen in the gradients, too. Shares are divided,
-# not multiplied by 0.5: so a Fraction stays exact. None: nothing to differentiate, the piece is what it is.
-
-_gate = _operation("gate", lambda g, x: type(g)(0) if x <= 0 else g,
-                   lambda h, out, g, x: _gate(h, x), None, text="0.0 if y <= 0 else x")
-_between = _operation("between", lambda g, x, low, high: type(g)(0) if x < low or x > high else g,
-                      lambda h, out, g, x, low, high: _between(h, x, low, high), None, None, None,
-                      text="0.0 if y < z or y > w else x")
-_share = _operation("share", lambda g, x, y: type(g)(0) if x < y else g / 2 if x == y else g,
-                    lambda h, out, g, x, y: _share(h, x, y), None, None,
-                    text="0.0 if y < z else x / 2 if y == z else x")
-_step = _operation("step", lambda x, low: low if x <= 0 else 1, None, None, text="y if x <= 0 else 1")
-_is_zero = _operation("is_zero", lambda x: int(x == 0), None, text="1 if x == 0 else 0")
-_log_of_base = _operation("log_of_base", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
-                          lambda g, out, x: g / x, text="math.log(x) if x > 0 else 0.0 if x == 0 else math.nan")
-
 _ARITHMETIC = {
-    #            name  forward           rule for x                       rule for y
-    "add":     ("+",  operator.add,     lambda g, out, x, y: g,          lambda g, out, x, y: g),
-    "sub":     ("-",  operator.sub,     lambda g, out, x, y: g,          lambda g, out, x, y: -g),
-    "mul":     ("*",  operator.mul,     lambda g, out, x, y: g * y,      lambda g, out, x, y: g * x),
-    "truediv": ("/",  operator.truediv, lambda g, out, x, y: g / y,      lambda g, out, x, y: -g * (out / y)),
-    "pow":     ("**", _power,           _power_base,                     lambda g, out, x, y: g * out * _log_of_base(x)),
+    #            name  forward           rule for x                     rule for y
+    "add":     ("+",  operator.add,     lambda g, out, x, y: g,        lambda g, out, x, y: g),
+    "sub":     ("-",  operator.sub,     lambda g, out, x, y: g,        lambda g, out, x, y: -g),
+    "mul":     ("*",  operator.mul,     lambda g, out, x, y: g * y,    lambda g, out, x, y: g * x),
+    "truediv": ("/",  operator.truediv, lambda g, out, x, y: g / y,    lambda g, out, x, y: -g * (out / y)),
+    "pow":     ("**", _power,           _power_base,                   lambda g, out, x, y: g * out * _log_of_base(x)),
 }
 for _name, _entry in _ARITHMETIC.items():
     for _method, _operator in zip((f"__{_name}__", f"__r{_name}__"), _operators(_operation(*_entry))):
         _operator.__name__ = _method
         setattr(Node, _method, _operator)
 
+# Rules with pieces. A gate lets g pass, or makes it 0: a product with 1 or 0 would not do, since inf * 0 is nan.
+# It lets g pass at nan, so that a nan in the data is not hidden by a 0 in the gradient. The share of one of two
+# equals is g / 2 and not g * 0.5, which would make a float of a Fraction. Where a piece begins has no rule.
+
+_gate = _operation("gate", lambda g, x: type(g)(0) if x <= 0 else g,
+                   lambda h, out, g, x: _gate(h, x), None, text="0.0 if y <= 0 else x")
+_share = _operation("share", lambda g, x, y: type(g)(0) if x < y else g / 2 if x == y else g,
+                    lambda h, out, g, x, y: _share(h, x, y), None, None,
+                    text="0.0 if y < z else x / 2 if y == z else x")
+_between = _operation("between", lambda g, x, low, high: type(g)(0) if x < low or x > high else g,
+                      lambda h, out, g, x, low, high: _between(h, x, low, high), None, None, None,
+                      text="0.0 if y < z or y > w else x")
+_step = _operation("step", lambda x, low: low if x <= 0 else 1, None, None, text="y if x <= 0 else 1")
+_is_zero = _operation("is_zero", lambda x: int(x == 0), None, text="1 if x == 0 else 0")
+_log_of_base = _operation("log_of_base", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
+                          lambda g, out, x: g / x, text="math.log(x) if x > 0 else 0.0 if x == 0 else math.nan")
 _maximum = _operation("maximum", lambda x, y: x if x >= y or x != x else y,
                       lambda g, out, x, y: _share(g, x, y), lambda g, out, x, y: _share(g, y, x),
                       text="x if x >= y or x != x else y")
@@ -399,16 +347,13 @@ _minimum = _operation("minimum", lambda x, y: x if x <= y or x != x else y,
                       lambda g, out, x, y: _share(g, y, x), lambda g, out, x, y: _share(g, x, y),
                       text="x if x <= y or x != x else y")
 _clip = _operation("clip", lambda x, low, high: _minimum.forward(_maximum.forward(x, low), high),
-                   lambda g, out, x, low, high: _between(g, x, low, high), None, None,
-                   text="")
+                   lambda g, out, x, low, high: _between(g, x, low, high), None, None)
 _leaky_relu = _operation("leaky_relu", lambda x, slope: slope * x if x <= 0 else x,
                          lambda g, out, x, slope: g * _step(x, slope), None, text="y * x if x <= 0 else x")
 
-
 FUNCTIONS: Dict[str, Function] = {}     # all that elementwise has made
 
-
-def _function(name: str, forward: Callable[[Any], Any], rule: Rule, doc: str, text: str = "") -> Function:
+def _function(name: str, doc: str, forward: Callable[[Any], Any], rule: Rule, text: str = "") -> Function:
     """Enter a function of one number, and give Value and Tensor a method of its name."""
     operation = _operation(name, forward, rule, text=text)
 
@@ -418,7 +363,6 @@ def _function(name: str, forward: Callable[[Any], Any], rule: Rule, doc: str, te
     FUNCTIONS[name] = function
     setattr(Node, name, function)
     return function
-
 
 def elementwise(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     """Give Value and Tensor a method `name`, differentiable to any order; returns it as a function.
@@ -435,76 +379,62 @@ def elementwise(name: str, forward: Callable[[Any], Any], rule: Rule) -> Functio
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"elementwise: {name!r} is not an identifier")
-    if name in {*dir(Value), *dir(Tensor)} - (FUNCTIONS.keys() - _BUILT_IN):
+    if name in {*dir(Value), *dir(Tensor), *_OPERATIONS} - (FUNCTIONS.keys() - _BUILT_IN):
         raise ValueError(f"elementwise: {name!r} is a method already")
     for what, f in ("forward", forward), ("rule", rule):
         if not callable(f):
             raise TypeError(f"elementwise: the {what} of {name} must be a function, not {f!r:.200}")
     _FOREIGN.add(name)
-    return _function(name, _checked_forward(name, forward), rule, f"{name}, elementwise.")
-
+    return _function(name, f"{name}, elementwise.", _checked_forward(forward), rule)
 
 _FOREIGN = set()                # operations from outside: their rules may do anything
-
 
 def _sigmoid(x):
     e = math.exp(-abs(x))           # never overflows
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
-
 def _whole(f):
-    """f, which makes ints, for numbers of any kind; inf and nan pass."""
+    """f, which gives ints, for numbers of any kind; inf and nan pass."""
     return lambda x: type(x)(f(x)) if x - x == 0 else x
 
-
-#               name        on a number             rule: the gradient of x
-_neg = _operation("neg", operator.neg,              lambda g, out, x: -g)
-_abs = _operation("abs", abs,                       lambda g, out, x: g * sign(x))
-exp = _function("exp", math.exp,                    lambda g, out, x: g * out,
-                "e to the power of x.")
-expm1 = _function("expm1", math.expm1,              lambda g, out, x: g * (out + 1),
-                  "exp(x) - 1, exact for small x.")
-log = _function("log", math.log,                    lambda g, out, x: g / x,
-                "The natural logarithm of x; ValueError for x <= 0.")
-log1p = _function("log1p", math.log1p,              lambda g, out, x: g / (1 + x),
-                  "log(1 + x), exact for small x; ValueError for x <= -1.")
-sqrt = _function("sqrt", math.sqrt,                 lambda g, out, x: g / (2 * out),
-                 "The square root of x; ValueError for x < 0, and no derivative at 0.")
-sin = _function("sin", math.sin,                    lambda g, out, x: g * cos(x),
-                "The sine of x radians.")
-cos: Function = _function("cos", math.cos,          lambda g, out, x: -g * sin(x),
-                          "The cosine of x radians.")
-atan = _function("atan", math.atan,                 lambda g, out, x: g / (1 + x * x),
-                 "The arc tangent of x, in radians from -pi/2 to pi/2.")
-tanh = _function("tanh", math.tanh,                 lambda g, out, x: g * (1 - out * out),
-                 "The hyperbolic tangent of x, from -1 to 1.")
-sigmoid = _function("sigmoid", _sigmoid,            lambda g, out, x: g * out * (1 - out),
-                    "1 / (1 + exp(-x)), from 0 to 1.", text="_sigmoid")
-relu = _function("relu", lambda x: type(x)(0) if x < 0 else x, lambda g, out, x: _gate(g, x),
-                 "x where x > 0, and 0 elsewhere.", text="0.0 if x < 0 else x")
-silu = _function("silu", lambda x: x * _sigmoid(x), lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)),
-                 "x * sigmoid(x), also called swish (https://arxiv.org/abs/1702.03118).", text="")
-softplus = _function("softplus", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
-                     lambda g, out, x: g * sigmoid(x),
-                     "log(1 + exp(x)), a smooth relu.", text="")
-gelu = _function("gelu", lambda x: x * (math.erfc(-x / math.sqrt(2)) / 2),
-                 lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)),
-                 "x times the normal distribution function of x (https://arxiv.org/abs/1606.08415).", text="")
-erf = _function("erf", math.erf,                    lambda g, out, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x),
-                "The error function: 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x.")
+_neg = _operation("neg", operator.neg, lambda g, out, x: -g)
+_abs = _operation("abs", abs, lambda g, out, x: g * sign(x))
+exp = _function("exp", "e to the power of x.", math.exp, lambda g, out, x: g * out)
+expm1 = _function("expm1", "exp(x) - 1, exact for small x.", math.expm1, lambda g, out, x: g * (out + 1))
+log = _function("log", "The natural logarithm; ValueError for x <= 0.", math.log, lambda g, out, x: g / x)
+log1p = _function("log1p", "log(1 + x), exact for small x; ValueError for x <= -1.", math.log1p,
+                  lambda g, out, x: g / (1 + x))
+sqrt = _function("sqrt", "The square root; ValueError for x < 0, no derivative at 0.", math.sqrt,
+                 lambda g, out, x: g / (2 * out))
+sin = _function("sin", "The sine of x radians.", math.sin, lambda g, out, x: g * cos(x))
+cos: Function = _function("cos", "The cosine of x radians.", math.cos, lambda g, out, x: -g * sin(x))
+atan = _function("atan", "The arc tangent, in radians from -pi/2 to pi/2.", math.atan,
+                 lambda g, out, x: g / (1 + x * x))
+tanh = _function("tanh", "The hyperbolic tangent, from -1 to 1.", math.tanh, lambda g, out, x: g * (1 - out * out))
+sigmoid = _function("sigmoid", "1 / (1 + exp(-x)), from 0 to 1.", _sigmoid, lambda g, out, x: g * out * (1 - out))
+relu = _function("relu", "x where x > 0, and 0 elsewhere.", lambda x: type(x)(0) if x < 0 else x,
+                 lambda g, out, x: _gate(g, x), text="0.0 if x < 0 else x")
+silu = _function("silu", "x * sigmoid(x), also called swish (https://arxiv.org/abs/1702.03118).",
+                 lambda x: x * _sigmoid(x), lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
+softplus = _function("softplus", "log(1 + exp(x)), a smooth relu.",
+                     lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))), lambda g, out, x: g * sigmoid(x))
+gelu = _function("gelu", "x times the normal distribution function of x (https://arxiv.org/abs/1606.08415).",
+                 lambda x: x * (math.erfc(-x / math.sqrt(2)) / 2),
+                 lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
 _normal_cdf = _operation("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2,
-                         lambda g, out, x: g * _normal_pdf(x), text="")
+                         lambda g, out, x: g * _normal_pdf(x))
 _normal_pdf = _operation("normal_pdf", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
-                         lambda g, out, x: -g * out * x, text="")
-sign = _function("sign", lambda x: x if x != x else type(x)((x > 0) - (x < 0)), lambda g, out, x: _gate(g, 0),
-                 "1 for x > 0, -1 for x < 0, 0 for 0; its gradient is 0 everywhere.", text="")
-floor = _function("floor", _whole(math.floor),      lambda g, out, x: _gate(g, 0),
-                  "The largest whole number up to x; its gradient is 0 everywhere.", text="")
-_round = _function("round", _whole(round),          lambda g, out, x: _gate(g, 0),
-                   "The nearest whole number, the even one of two; its gradient is 0 everywhere.", text="")
+                         lambda g, out, x: -g * out * x)
+erf = _function("erf", "The error function: 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x.", math.erf,
+                lambda g, out, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+sign = _function("sign", "1 for x > 0, -1 for x < 0, 0 for 0. Its gradient is 0.",
+                 lambda x: x if x != x else type(x)((x > 0) - (x < 0)), lambda g, out, x: _gate(g, 0))
+floor = _function("floor", "The largest whole number up to x. Its gradient is 0.", _whole(math.floor),
+                  lambda g, out, x: _gate(g, 0))
+_round = _function("round", "The nearest whole number, the even one of two. Its gradient is 0.", _whole(round),
+                   lambda g, out, x: _gate(g, 0))
 _BUILT_IN = frozenset(FUNCTIONS)
 Node.__neg__, Node.__abs__ = (lambda x: _neg(x)), (lambda x: _abs(x))
-
 
 def _method(f):
     """Give both classes this function as a method."""
@@ -512,32 +442,33 @@ def _method(f):
     setattr(Node, f.__name__, f)
     return f
 
+@_method
+def __pos__(x: N) -> N:
+    """x itself."""
+    return x
 
 @_method
-def maximum(self: N, other: Operand) -> N:
+def maximum(x: N, other: Operand) -> N:
     """The larger of both, elementwise; equal ones get half the gradient each."""
-    return _maximum(self, other)
-
+    return _maximum(x, other)
 
 @_method
-def minimum(self: N, other: Operand) -> N:
+def minimum(x: N, other: Operand) -> N:
     """The smaller of both, elementwise; equal ones get half the gradient each."""
-    return _minimum(self, other)
-
+    return _minimum(x, other)
 
 @_method
-def clip(self: N, low: Optional[float] = None, high: Optional[float] = None) -> N:
+def clip(x: N, low: Optional[float] = None, high: Optional[float] = None) -> N:
     """x, at least low and at most high (numbers, or None); the gradient passes at the bounds too."""
     if low is None and high is None:
         raise ValueError("clip: give low, high or both")
     low, high = -math.inf if low is None else low, math.inf if high is None else high
-    return _clip(self, *[_accepted("clip", bound, _number(bound)) for bound in (low, high)])
-
+    return _clip(x, *[_accepted("clip", bound, _number(bound)) for bound in (low, high)])
 
 @_method
-def leaky_relu(self: N, slope: float = 0.01) -> N:
+def leaky_relu(x: N, slope: float = 0.01) -> N:
     """x where x > 0, slope * x elsewhere."""
-    return _leaky_relu(self, _accepted("leaky_relu", slope, _number(slope)))
+    return _leaky_relu(x, _accepted("leaky_relu", slope, _number(slope)))
 
 
 # ---- Value: one number -----------------------------------------------------------------------------
@@ -547,7 +478,6 @@ class _NoGrad(float):
 
     def __reduce__(self):
         return "_NO_GRAD"
-
 
 _NO_GRAD = _NoGrad()
 
@@ -572,10 +502,10 @@ class Value(Node):
     requires_grad = True
     grad: Any = Node._grad              # another name for the same slot: any number, or None
 
-    def __init__(self, data: Union[Scalar, Value], *more: Any, label: str = "") -> None:
+    def __init__(self, data: Scalar, *more: Any, label: str = "") -> None:
         if more:
             _no_more("Value", more, "Value(data, label=...) takes one number")
-        self._data = data if type(data) in _PLAIN else _accepted_data("Value", data, _number(data))
+        self._data = _accepted_data("Value", data, False)
         self._grad, self.label, self._made, self._operands, self._uses = _NO_GRAD, label, _LEAF, (), 0
 
     @staticmethod
@@ -590,8 +520,8 @@ class Value(Node):
     def _apply(self, operation, operands):
         """An elementwise operation, on data."""
         numbers = [p._data if isinstance(p, Value) else p for p in operands]
-        return Value._make(_compute(operation.name, operation.forward, *numbers), operation.name, operands,
-                           operation.rules)
+        data = _compute(operation.name, operation.forward, *numbers)
+        return Value._make(data, operation.name, operands, operation.rules)
 
     def _operand(self, name, x):
         """x as an operand beside a Value: a Value, a plain number, or NotImplemented."""
@@ -622,6 +552,7 @@ class Value(Node):
         return d if paid is None else paid + d
 
     def _settle(self, paid):
+        """The whole gradient, when all have paid."""
         return paid
 
     def _grad_plus(self, g, taken):
@@ -636,14 +567,15 @@ class Value(Node):
 
     @property
     def data(self) -> Any:
-        """The number. What is assigned must be one; operations that have used the old one keep it."""
+        """The number. What is assigned must be one; TypeError otherwise."""
         return self._data
 
     @data.setter
     def data(self, number: Any) -> None:
-        self._data = _accepted_data("Value.data", number, _number(number))
+        self._data = _accepted_data("Value.data", number, True)
 
     def _assign(self, number):
+        """Replace the number by one that is known to be good."""
         self._data = number
 
     def _compare(self, operation, y):
@@ -658,7 +590,6 @@ class Value(Node):
 
     def __repr__(self) -> str:
         return f"Value(data={self._data}, grad={self._grad})"
-
 
 def dot(weights: Iterable[Union[Value, Scalar]], inputs: Iterable[Union[Value, Scalar]],
         bias: Union[Value, Scalar] = 0) -> Value:
@@ -679,7 +610,6 @@ def dot(weights: Iterable[Union[Value, Scalar]], inputs: Iterable[Union[Value, S
         return Value(out)
     return Value._make(out, "dot", tuple(operands), _dot_rules(len(ws)))
 
-
 @lru_cache(maxsize=None)
 def _dot_rules(n):
     """A weight gets g times its input, an input g times its weight, the bias g."""
@@ -687,26 +617,21 @@ def _dot_rules(n):
         return lambda g, out, *operands: g * operands[i]
     return [*map(times, range(n, 2 * n)), *map(times, range(n)), lambda g, out, *operands: g]
 
-
-_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-
-
 def _comparison(operation):
     def method(x, y):
         y = x._operand(operation.name, y)
         return y if y is NotImplemented else x._compare(operation, y)
     return method
 
-
-for _name, _symbol in _COMPARISONS.items():
+for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
     setattr(Node, f"__{_name}__", _comparison(_Operation(_symbol, getattr(operator, _name), (None, None), "")))
-Node.__hash__ = lambda node: id(node)       # nodes are equal by their data, but keys as themselves
+Node.__hash__ = lambda node: id(node)       # nodes are equal by their data, but as keys they are themselves
 
 
 # ---- Checking --------------------------------------------------------------------------------------
 # What may go in, what an error says, and whether gradients are right.
 
-_PLAIN = frozenset([float, int])    # the usual types of numbers, told apart faster than by isinstance
+_PLAIN = frozenset([float, int, bool])    # the usual types of numbers, told apart faster than by isinstance
 
 
 def _number(x):
@@ -726,13 +651,13 @@ def _accepted(name, given, result):
     return result
 
 
-def _accepted_data(name, given, number):
-    """number, or a TypeError where it is NotImplemented; a Value or a Tensor of one number gives its own."""
-    if number is not NotImplemented:
-        return number
-    if isinstance(given, Value):
-        return given._data
-    raise TypeError(f"{name}: the data must be a number, not {given!r:.200}")
+def _accepted_data(name, given, values):
+    """A number, or a TypeError; a Value gives its own if `values`."""
+    number = given._data if values and isinstance(given, Value) else _number(given)
+    if number is NotImplemented:
+        hint = ", of a Value, .data" if isinstance(given, Value) else ""
+        raise TypeError(f"{name}: the data must be a number{hint}, not {given!r:.200}")
+    return number
 
 
 def _hint(given):
@@ -772,7 +697,7 @@ def _compute(name, forward, *numbers, where=""):
     try:
         return forward(*numbers)
     except (ArithmeticError, ValueError, TypeError) as error:
-        if any(isinstance(x, float) and not math.isfinite(x) for x in numbers):
+        if not isinstance(error, TypeError) and any(isinstance(x, float) and x - x != 0 for x in numbers):
             return numbers[0] * math.copysign(math.inf, numbers[1]) if name == "/" else math.nan
         infix = len(numbers) == 2 and not name.isidentifier()
         texts = [f"{x!r:.60}" for x in numbers]
@@ -782,7 +707,7 @@ def _compute(name, forward, *numbers, where=""):
         raise type(error)(f"{call}{where}: {error}") from None
 
 
-def _checked_forward(name, forward):
+def _checked_forward(forward):
     """A function of a number that was given to elementwise: it must give a number."""
     def checked(x):
         y = forward(x)
@@ -839,58 +764,12 @@ def gradcheck(f: Callable[..., Node], *inputs: Node, eps: Any = 1e-6, tol: Any =
     return True
 
 
-def _quietly(function):
-    """function, which records no graph while it runs; of generators and coroutines, each step."""
-    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    if flags & 0x20:                        # a generator function: quiet between two yields, not in its caller
-        def quiet(*args, **kwargs):
-            steps, send = function(*args, **kwargs), lambda: steps.send(None)
-            while True:
-                try:
-                    with no_grad():
-                        item = send()
-                except StopIteration as stop:
-                    return stop.value
-                try:
-                    sent = yield item
-                    send = partial(steps.send, sent)
-                except GeneratorExit:
-                    steps.close()
-                    raise
-                except BaseException as error:
-                    send = partial(steps.throw, error)
-    elif flags & 0x200:                     # an async generator function
-        async def quiet(*args, **kwargs):
-            steps, send = function(*args, **kwargs), lambda: steps.asend(None)
-            while True:
-                try:
-                    with no_grad():
-                        item = await send()
-                except StopAsyncIteration:
-                    return
-                try:
-                    sent = yield item
-                    send = partial(steps.asend, sent)
-                except GeneratorExit:
-                    await steps.aclose()
-                    raise
-                except BaseException as error:
-                    send = partial(steps.athrow, error)
-    elif flags & 0x80:                      # an async function
-        async def quiet(*args, **kwargs):
-            with no_grad():
-                return await function(*args, **kwargs)
-    else:
-        def quiet(*args, **kwargs):
-            with no_grad():
-                return function(*args, **kwargs)
-    return wraps(function)(quiet)
-
-
 @_method
 def __format__(self: Node, spec: str) -> str:
-    """The number in this format; without one, as str(self)."""
-    return format(self._data if isinstance(self, Value) else self.item(), spec) if spec else str(self)
+    """The number in this format, f"{loss:.4f}"; without one only a Tensor of no dimensions is a number."""
+    if spec or isinstance(self, Tensor) and not self._shape:
+        return format(self._data if isinstance(self, Value) else self.item(), spec)
+    return str(self)
 
 
 @_method
@@ -1296,9 +1175,10 @@ def _dims(name, dim, ndim):
 
 def _an_int(name, what, x):
     """An int, or something that is one, as those of NumPy."""
-    if isinstance(x, bool) or not hasattr(x, "__index__"):
-        raise TypeError(f"{name}: {what} must be an int, not {x!r:.80}")
-    return operator.index(x)
+    try:
+        return x if type(x) is int else operator.index(None if isinstance(x, bool) else x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: {what} must be an int, not {x!r:.80}") from None
 
 
 def _one_dim(name, dim, ndim):
@@ -1349,9 +1229,10 @@ def _index_items(i):
             hits = [at for at, hit in zip(product(*map(range, shape)), numbers) if hit]
             return [_Mask(column, size) for column, size in zip(zip(*hits) if hits else [()] * len(shape), shape)]
         i = places
-    if isinstance(i, bool) or not hasattr(i, "__index__"):
-        raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of bools")
-    return [operator.index(i)]
+    try:
+        return [operator.index(None if isinstance(i, bool) else i)]
+    except TypeError:
+        raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of bools") from None
 
 
 class _Mask(list):
@@ -1421,14 +1302,16 @@ def _shape_at(index, shape):
     return _sizes("index", (*sizes, *dims))
 
 
-def _reduction(name, f, rule, doc, least=0):
-    """A method that reduces dimensions. rule(g, out, x, dims, n) gets g and out with these dimensions kept."""
-    def method(self, dim=None, keepdim=False, **names):
+def _reduction(name, doc, f, rule=None, least=0):
+    """A method that reduces dimensions. rule(g, out, x, dims) gets g and out with these dimensions kept."""
+    def method(self: Tensor, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
         dim, keepdim = _numpy_names(name, dim, keepdim, names)
         return self._reduce(name, f, rule, dim, keepdim, least)
+    return _documented(method, name, doc)
+
+def _documented(method, name, doc):
     method.__name__, method.__qualname__, method.__doc__ = name, f"Tensor.{name}", doc
     return method
-
 
 def _numpy_names(name, dim, keepdim, names):
     """dim and keepdim, which may be called axis and keepdims, as NumPy does."""
@@ -1437,14 +1320,51 @@ def _numpy_names(name, dim, keepdim, names):
         raise TypeError(f"{name}: unexpected {', '.join(names)}; it takes dim and keepdim")
     return dim, keepdim
 
+def _length(x, dims):
+    """How many elements become one."""
+    return math.prod([x._shape[d] for d in dims])
 
-def _share_hits(g, out, x, dims, n):
+def _share_hits(g, out, x, dims):
     """The gradient of a largest or smallest element: equal ones share it."""
     hits = _equal(x, out)
     return _gate(g, hits) / hits.sum(dims, keepdim=True)
 
-
 _equal = _operation("equal", lambda x, y: int(x == y or x != x), None, None)    # nan is what max has found
+
+def _place(row, best):
+    """Where the best one stands; a nan is equal to nothing."""
+    return next(i for i, x in enumerate(row) if x != x) if best != best else row.index(best)
+
+def _variance(name, doc, root):
+    """var, or its root."""
+    def method(self: Tensor, dim: Dim = None, *, correction: int = 1, unbiased: Optional[bool] = None,
+               keepdim: bool = False, **names: Any) -> Tensor:
+        dim, keepdim = _numpy_names(name, dim, keepdim, names)
+        less = correction if unbiased is None else int(unbiased)
+
+        def f(row):
+            mean = sum(row) / len(row)
+            return root(sum([(x - mean) ** 2 for x in row]) / (len(row) - less))
+
+        def rule(g, out, x, dims):
+            g = 2 * g if name == "var" else _gate(g, out) / (out + _is_zero(out))
+            return (x - x.mean(dims, keepdim=True)) * g / (_length(x, dims) - less)
+        return self._reduce(name, f, rule, dim, keepdim, less + 1)
+    return _documented(method, name, doc)
+
+_Extreme = namedtuple("_Extreme", "values indices")
+
+def _extreme(name, best):
+    """max or min."""
+    def method(self: Tensor, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Any:
+        dim, keepdim = _numpy_names(name, dim, keepdim, names)
+        if isinstance(dim, (tuple, list)):
+            raise TypeError(f"{name}: one dim gives a pair (values, indices); for several, a{name}({dim})")
+        values = getattr(self, "a" + name)(dim, keepdim)
+        return values if dim is None else _Extreme(values, getattr(self, "arg" + name)(dim, keepdim))
+    return _documented(method, name, f"""Without dim the {best} element; over one dim a pair: .values, and .indices where they stand.
+
+        Equal ones share the gradient, as in a{name}; PyTorch gives it to the one at the index.""")
 
 
 class Tensor(Node):
@@ -1737,7 +1657,7 @@ class Tensor(Node):
         return int(self.item())
 
     def __index__(self) -> int:
-        return operator.index(self.item()) if not self._shape else operator.index(self)     # an error that says so
+        return operator.index(self.item())
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         import numpy            # type: ignore  # only NumPy calls this
@@ -1791,93 +1711,44 @@ class Tensor(Node):
             data = nest(flat(data), kept)
 
         def own_rule(g, out, x):
-            if not keepdim and not whole:
-                g, out = g.reshape(kept), out.reshape(kept)
-            return rule(g, out, x, dims, n)
-        return Tensor._make(data, name, (self,), (own_rule,))
+            return rule(g, out, x, dims) if keepdim or whole else rule(g.reshape(kept), out.reshape(kept), x, dims)
+        return Tensor._make(data, name, (self,), (rule and own_rule,))
 
-    sum = _reduction("sum", sum, lambda g, out, x, dims, n: g._expand(x._shape), "The sum over dim.")
-    mean = _reduction("mean", lambda row: sum(row) / len(row),
-                      lambda g, out, x, dims, n: (g / n)._expand(x._shape),
-                      "The mean over dim; ValueError when there is nothing to average.", least=1)
-    amax = _reduction("amax", lambda row: _nan_or(max, row), _share_hits,
-                      "The largest element over dim; equal ones share the gradient. nan when there is one.", least=1)
-    amin = _reduction("amin", lambda row: _nan_or(min, row), _share_hits,
-                      "The smallest element over dim; equal ones share the gradient. nan when there is one.", least=1)
-    logsumexp = _reduction("logsumexp", _logsumexp, lambda g, out, x, dims, n: g * (x - out).exp(),
-                           "log(sum(exp(x))) over dim.", least=1)
-    any = _reduction("any", lambda row: any(row), None, "Is any element true? A constant Tensor of bools.")
-    all = _reduction("all", lambda row: all(row), None, "Are all elements true? A constant Tensor of bools.")
+    sum = _reduction("sum", "The sum over dim.", sum, lambda g, out, x, dims: g._expand(x._shape))
+    mean = _reduction("mean", "The mean over dim; ValueError when there is nothing to average.",
+                      lambda row: sum(row) / len(row),
+                      lambda g, out, x, dims: (g / _length(x, dims))._expand(x._shape), least=1)
+    amax = _reduction("amax", "The largest element over dim; equal ones share the gradient. nan when there is one.",
+                      partial(_nan_or, max), _share_hits, least=1)
+    amin = _reduction("amin", "The smallest element over dim; equal ones share the gradient. nan when there is one.",
+                      partial(_nan_or, min), _share_hits, least=1)
+    argmax = _reduction("argmax", "The index of the (first) largest element, of all or along dim; constant ints.",
+                        lambda row: _place(row, _nan_or(max, row)), least=1)
+    argmin = _reduction("argmin", "The index of the (first) smallest element, of all or along dim; constant ints.",
+                        lambda row: _place(row, _nan_or(min, row)), least=1)
+    logsumexp = _reduction("logsumexp", "log(sum(exp(x))) over dim.", _logsumexp,
+                           lambda g, out, x, dims: g * (x - out).exp(), least=1)
+    var = _variance("var", "The variance over dim, with the divisor n - correction, which must be above 0.",
+                    lambda v: v)
+    std = _variance("std", "The square root of var; where that is 0, so is the gradient.", math.sqrt)
+    max, min = _extreme("max", "largest"), _extreme("min", "smallest")
+    any = _reduction("any", "Is any element true? A constant Tensor of bools.", any)
+    all = _reduction("all", "Are all elements true? A constant Tensor of bools.", all)
 
-    def var(self, dim: Dim = None, *, correction: int = 1, unbiased: Optional[bool] = None, keepdim: bool = False,
-            **names: Any) -> Tensor:
-        """The variance over dim, with the divisor n - correction; ValueError where that is not above 0."""
-        return self._variance("var", lambda v: v, dim, keepdim, correction, unbiased, names)
-
-    def std(self, dim: Dim = None, *, correction: int = 1, unbiased: Optional[bool] = None, keepdim: bool = False,
-            **names: Any) -> Tensor:
-        """The square root of var; where that is 0, so is the gradient."""
-        return self._variance("std", math.sqrt, dim, keepdim, correction, unbiased, names)
-
-    def _variance(self, name, root, dim, keepdim, correction, unbiased, names):
-        dim, keepdim = _numpy_names(name, dim, keepdim, names)
-        correction = correction if unbiased is None else int(unbiased)
-
-        def f(row):
-            mean = sum(row) / len(row)
-            return root(sum([(x - mean) ** 2 for x in row]) / (len(row) - correction))
-
-        def rule(g, out, x, dims, n):
-            g = 2 * g if name == "var" else _gate(g, out) / (out + _is_zero(out))
-            return (x - x.mean(dims, keepdim=True)) * g / (n - correction)
-        return self._reduce(name, f, rule, dim, keepdim, correction + 1)
-
-    def prod(self, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Tensor:
+    def prod(self, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
         """The product over dim. It is made by halves, so no gradient divides, and zeros are no exception."""
         dim, keepdim = _numpy_names("prod", dim, keepdim, names)
         dims = _dims("prod", dim, self.ndim)
         rest = [d for d in range(self.ndim) if d not in dims]
-        x = self._permute([*rest, *dims]) if dims != tuple(range(len(rest), self.ndim)) else self
-        x = x.reshape(*x._shape[:len(rest)], math.prod(x._shape[len(rest):]))
+        kept = [1 if d in dims else n for d, n in enumerate(self._shape) if keepdim or d not in dims]
+        x = self._permute([*rest, *dims]).reshape(*[self._shape[d] for d in rest],
+                                                  math.prod([self._shape[d] for d in dims]))
         if not x._shape[-1]:
-            x = cat([x, Tensor._from(expand(1.0, (), (*x._shape[:-1], 1)))], -1)
+            return Tensor.ones(kept, requires_grad=False)
         while x._shape[-1] > 1:
             half = x._shape[-1] // 2
             x = cat([x[..., :half] * x[..., half:2 * half], x[..., 2 * half:]], -1)
-        return x.reshape([1 if d in dims else n for d, n in enumerate(self._shape) if keepdim or d not in dims])
-
-    def max(self, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Any:
-        """Without dim the largest element; over one dim a pair: their values, and the indices where they stand.
-
-        Equal ones share the gradient, as in amax; PyTorch gives it to the one at the index.
-        """
-        return self._extreme("max", dim, keepdim, names)
-
-    def min(self, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Any:
-        """As max, for the smallest element."""
-        return self._extreme("min", dim, keepdim, names)
-
-    def _extreme(self, name, dim, keepdim, names):
-        dim, keepdim = _numpy_names(name, dim, keepdim, names)
-        values, places = (Tensor.amax, Tensor.argmax) if name == "max" else (Tensor.amin, Tensor.argmin)
-        if dim is None:
-            return values(self)
-        if isinstance(dim, (tuple, list)):
-            raise TypeError(f"{name}: one dim gives a pair (values, indices); for several write a{name}({dim})")
-        return _Extreme(values(self, dim, keepdim), places(self, dim, keepdim))
-
-    def argmax(self, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Tensor:
-        """The index of the (first) largest element, over dim or, without it, of all. A constant Tensor of ints."""
-        return self._argument("argmax", max, dim, keepdim, names)
-
-    def argmin(self, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Tensor:
-        """The index of the (first) smallest element, over dim or, without it, of all. A constant Tensor of ints."""
-        return self._argument("argmin", min, dim, keepdim, names)
-
-    def _argument(self, name, best, dim, keepdim, names):
-        dim, keepdim = _numpy_names(name, dim, keepdim, names)
-        dim = dim if dim is None else _an_int(name, "dim", dim)
-        return self._reduce(name, lambda row: _place(row, _nan_or(best, row)), None, dim, keepdim, 1)
+        return x.reshape(kept)
 
     def _along(self, name, f, dim, rule):
         """A function from rows to rows along dim."""
@@ -2075,36 +1946,14 @@ class Tensor(Node):
             self._made, self._operands, self.requires_grad = ("x[i] = y", [_stale]), (value,), True
 
     def __repr__(self) -> str:
-        """Short numbers; of a large Tensor only the corners, and the shape."""
+        """As PyTorch: four decimals, or none if all are whole; of a large Tensor only the corners."""
         shape, large = self._shape, self.numel() > 1000
-        words = zip_map(lambda x: f"{x:.4g}" if isinstance(x, float) else str(x), len(shape),
-                        _corners(self._data) if large else self._data)
+        numbers = _corners(self._data) if large else self._data
+        spec = _spec(flat(numbers))
+        words = zip_map(lambda x: _word(x, spec), len(shape), numbers)
         width = max(map(len, flat(words)), default=0)
-        return f"Tensor({_written(words, width, 8)}{f', shape={shape}' if large or 0 in shape else ''})"
-
-
-_Extreme = namedtuple("_Extreme", "values indices")
-
-
-def _place(row, best):
-    """Where the best one stands; a nan is equal to nothing."""
-    return next(i for i, x in enumerate(row) if x != x) if best != best else row.index(best)
-
-
-def _counted(start, end, step):
-    """The numbers of arange. A quotient of floats may be off by a little: the elements themselves decide."""
-    def element(i):
-        return start + i * step if i else start
-
-    def inside(i):
-        return element(i) < end if step > 0 else element(i) > end
-    ints = isinstance(start, int) and isinstance(end, int) and isinstance(step, int)
-    count = max(0, -((start - end) // step) if ints else math.ceil((end - start) / step))
-    while count and not inside(count - 1):
-        count -= 1
-    while inside(count):
-        count += 1
-    return [element(i) for i in range(count)]
+        words = zip_map(lambda word: word.rjust(width), len(shape), words)
+        return f"Tensor({_written(words, shape, 8)}{f', shape={shape}' if large or 0 in shape else ''})"
 
 
 class _Random:
@@ -2115,9 +1964,6 @@ class _Random:
 
     def normal(self, mean, std, count):
         return [random.gauss(mean, std) for _ in range(count)]
-
-    def doubles(self, count):
-        return [random.random() for _ in range(count)]
 
 
 _rng = _Random()
@@ -2141,23 +1987,6 @@ def _augmented(name):
 
 for _name, _entry in _ARITHMETIC.items():
     setattr(Tensor, f"__i{_name}__", _augmented(_entry[0]))
-
-
-def _corners(data):
-    """Three items from each end of each dimension, and dots between them."""
-    if type(data) is not list:
-        return data
-    if len(data) <= 7:
-        return list(map(_corners, data))
-    ends = list(map(_corners, data[:3] + data[-3:]))
-    return ends[:3] + [expand("...", (), shape_of(ends[0]))] + ends[3:]
-
-
-def _written(words, width, indent):
-    if type(words) is not list:
-        return words.rjust(width)
-    between = ",\n" + " " * indent if words and type(words[0]) is list else ", "
-    return f"[{between.join(_written(item, width, indent + 1) for item in words)}]"
 
 
 _where = _operation("where", lambda c, x, y: x if c else y, None,
@@ -2718,6 +2547,110 @@ def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
         for p, scaled in zip(params, new):
             p.grad = scaled
     return norm
+
+
+# Here a first reading may stop.
+
+
+# ---- Small print -----------------------------------------------------------------------------------
+# How Tensors look, where arange ends, and no_grad around generators.
+
+def _corners(data):
+    """Three items from each end of each dimension of more than six."""
+    if type(data) is not list:
+        return data
+    return list(map(_corners, data if len(data) <= 6 else data[:3] + data[-3:]))
+
+def _spec(numbers):
+    """The format of all numbers, if one is a float: "1." if they are whole, 1e4 if they differ much."""
+    numbers = [x for x in numbers if isinstance(x, (int, float, complex))]
+    if all(isinstance(x, int) for x in numbers):
+        return ""
+    sizes = [abs(p) for x in numbers for p in (x.real, x.imag) if p and p - p == 0]     # the finite
+    low, high = min(sizes, default=1), max(sizes, default=1)
+    if high > 1000 * low or high > 1e8 or low < 1e-4:
+        return ".4e"
+    return ".4f" if any(size % 1 for size in sizes) else "#.0f"
+
+def _word(x, spec):
+    """A number as text: ints, Fractions and Decimals in full where there is no format for them."""
+    try:
+        return format(x, spec) if isinstance(x, (int, float, complex)) else str(x)
+    except (OverflowError, ValueError):         # an int beyond float, or of too many digits
+        return "..."
+
+def _written(words, shape, indent):
+    """Nested lists as text: rows below each other, at most 80 wide; an empty line between matrices."""
+    if not shape:
+        return words
+    items = [_written(item, shape[1:], indent + 1) for item in words]
+    fit = max((81 - indent) // (len(items[0]) + 2), 1) if items and len(shape) == 1 else 1  # on one line
+    if len(items) < shape[0]:
+        items.insert(3, "..." if len(shape) > 1 else " ...")
+    lines = [", ".join(items[i:i + fit]) for i in range(0, len(items), fit)]
+    return "[" + ("," + "\n" * max(len(shape) - 1, 1) + " " * indent).join(lines) + "]"
+
+def _counted(start, end, step):
+    """The numbers of arange. A quotient of floats may be off by a little: the elements themselves decide."""
+    def element(i):
+        return start + i * step if i else start
+
+    def inside(i):
+        return element(i) < end if step > 0 else element(i) > end
+    ints = isinstance(start, int) and isinstance(end, int) and isinstance(step, int)
+    count = max(0, -((start - end) // step) if ints else math.ceil((end - start) / step))
+    while count and not inside(count - 1):
+        count -= 1
+    while inside(count):
+        count += 1
+    return [element(i) for i in range(count)]
+
+def _quietly(function):
+    """function, which records no graph while it runs; of generators and coroutines, each step."""
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    if flags & 0x20:                        # a generator function: quiet between two yields, not in its caller
+        def quiet(*args, **kwargs):
+            steps, send = function(*args, **kwargs), lambda: steps.send(None)
+            while True:
+                try:
+                    with no_grad():
+                        item = send()
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    sent = yield item
+                    send = partial(steps.send, sent)
+                except GeneratorExit:
+                    steps.close()
+                    raise
+                except BaseException as error:
+                    send = partial(steps.throw, error)
+    elif flags & 0x200:                     # an async generator function
+        async def quiet(*args, **kwargs):
+            steps, send = function(*args, **kwargs), lambda: steps.asend(None)
+            while True:
+                try:
+                    with no_grad():
+                        item = await send()
+                except StopAsyncIteration:
+                    return
+                try:
+                    sent = yield item
+                    send = partial(steps.asend, sent)
+                except GeneratorExit:
+                    await steps.aclose()
+                    raise
+                except BaseException as error:
+                    send = partial(steps.athrow, error)
+    elif flags & 0x80:                      # an async function
+        async def quiet(*args, **kwargs):
+            with no_grad():
+                return await function(*args, **kwargs)
+    else:
+        def quiet(*args, **kwargs):
+            with no_grad():
+                return function(*args, **kwargs)
+    return wraps(function)(quiet)
 
 
 # ---- Saving ----------------------------------------------------------------------------------------
