@@ -46,7 +46,7 @@ TYPE_CHECKING = False       # for type checkers only: to import typing takes lon
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
-    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Tuple,
+    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Set, Tuple,
                         TypeVar, Union, overload)
     N = TypeVar("N", bound="Node")                      # a Value or a Tensor
     Scalar = Union[int, float, complex, Fraction, Decimal]
@@ -347,7 +347,8 @@ _minimum = _operation("minimum", lambda x, y: x if x <= y or x != x else y,
                       lambda g, out, x, y: _share(g, y, x), lambda g, out, x, y: _share(g, x, y),
                       text="x if x <= y or x != x else y")
 _clip = _operation("clip", lambda x, low, high: _minimum.forward(_maximum.forward(x, low), high),
-                   lambda g, out, x, low, high: _between(g, x, low, high), None, None)
+                   lambda g, out, x, low, high: _between(g, x, low, high), None, None,
+                   text="y if x < y else z if x > z else x")
 _leaky_relu = _operation("leaky_relu", lambda x, slope: slope * x if x <= 0 else x,
                          lambda g, out, x, slope: g * _step(x, slope), None, text="y * x if x <= 0 else x")
 
@@ -397,8 +398,8 @@ def _whole(f):
     """f, which gives ints, for numbers of any kind; inf and nan pass."""
     return lambda x: type(x)(f(x)) if x - x == 0 else x
 
-_neg = _operation("neg", operator.neg, lambda g, out, x: -g)
-_abs = _operation("abs", abs, lambda g, out, x: g * sign(x))
+_neg = _operation("neg", operator.neg, lambda g, out, x: -g, text="-x")
+_abs = _operation("abs", abs, lambda g, out, x: g * sign(x), text="abs(x)")
 exp = _function("exp", "e to the power of x.", math.exp, lambda g, out, x: g * out)
 expm1 = _function("expm1", "exp(x) - 1, exact for small x.", math.expm1, lambda g, out, x: g * (out + 1))
 log = _function("log", "The natural logarithm; ValueError for x <= 0.", math.log, lambda g, out, x: g / x)
@@ -411,28 +412,33 @@ cos: Function = _function("cos", "The cosine of x radians.", math.cos, lambda g,
 atan = _function("atan", "The arc tangent, in radians from -pi/2 to pi/2.", math.atan,
                  lambda g, out, x: g / (1 + x * x))
 tanh = _function("tanh", "The hyperbolic tangent, from -1 to 1.", math.tanh, lambda g, out, x: g * (1 - out * out))
-sigmoid = _function("sigmoid", "1 / (1 + exp(-x)), from 0 to 1.", _sigmoid, lambda g, out, x: g * out * (1 - out))
+sigmoid = _function("sigmoid", "1 / (1 + exp(-x)), from 0 to 1.", _sigmoid, lambda g, out, x: g * out * (1 - out),
+                    text="1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))")
 relu = _function("relu", "x where x > 0, and 0 elsewhere.", lambda x: type(x)(0) if x < 0 else x,
                  lambda g, out, x: _gate(g, x), text="0.0 if x < 0 else x")
 silu = _function("silu", "x * sigmoid(x), also called swish (https://arxiv.org/abs/1702.03118).",
-                 lambda x: x * _sigmoid(x), lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)))
+                 lambda x: x * _sigmoid(x), lambda g, out, x: g * sigmoid(x) * (1 + x * sigmoid(-x)),
+                 text="x * (1 / (1 + math.exp(-x))) if x >= 0 else x * (math.exp(x) / (1 + math.exp(x)))")
 softplus = _function("softplus", "log(1 + exp(x)), a smooth relu.",
-                     lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))), lambda g, out, x: g * sigmoid(x))
+                     lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))), lambda g, out, x: g * sigmoid(x),
+                     text="x + math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x))")
 gelu = _function("gelu", "x times the normal distribution function of x (https://arxiv.org/abs/1606.08415).",
                  lambda x: x * (math.erfc(-x / math.sqrt(2)) / 2),
-                 lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)))
+                 lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)),
+                 text=f"x * (math.erfc(-x / {math.sqrt(2)}) / 2)")
 _normal_cdf = _operation("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2,
-                         lambda g, out, x: g * _normal_pdf(x))
+                         lambda g, out, x: g * _normal_pdf(x), text=f"math.erfc(-x / {math.sqrt(2)}) / 2")
 _normal_pdf = _operation("normal_pdf", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
-                         lambda g, out, x: -g * out * x)
+                         lambda g, out, x: -g * out * x, text=f"math.exp(-x * x / 2) / {math.sqrt(2 * math.pi)}")
 erf = _function("erf", "The error function: 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x.", math.erf,
                 lambda g, out, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 sign = _function("sign", "1 for x > 0, -1 for x < 0, 0 for 0. Its gradient is 0.",
-                 lambda x: x if x != x else type(x)((x > 0) - (x < 0)), lambda g, out, x: _gate(g, 0))
+                 lambda x: x if x != x else type(x)((x > 0) - (x < 0)), lambda g, out, x: _gate(g, 0),
+                 text="x if x != x else 1.0 if x > 0 else -1.0 if x < 0 else 0.0")
 floor = _function("floor", "The largest whole number up to x. Its gradient is 0.", _whole(math.floor),
-                  lambda g, out, x: _gate(g, 0))
+                  lambda g, out, x: _gate(g, 0), text="math.floor(x) + 0.0 if x - x == 0 else x")
 _round = _function("round", "The nearest whole number, the even one of two. Its gradient is 0.", _whole(round),
-                   lambda g, out, x: _gate(g, 0))
+                   lambda g, out, x: _gate(g, 0), text="round(x) + 0.0 if x - x == 0 else x")
 _BUILT_IN = frozenset(FUNCTIONS)
 Node.__neg__, Node.__abs__ = (lambda x: _neg(x)), (lambda x: _abs(x))
 
@@ -515,6 +521,8 @@ class Value(Node):
         if _recording():
             out._operands = operands
             out._made = op, [rule if isinstance(p, Value) else None for p, rule in zip(operands, rules)]
+        elif _tracing:
+            _refuse_frozen(f"{op} without a graph", *operands)
         return out
 
     def _apply(self, operation, operands):
@@ -709,6 +717,7 @@ def _compute(name, forward, *numbers, where=""):
 
 def _checked_forward(forward):
     """A function of a number that was given to elementwise: it must give a number."""
+    @wraps(forward)
     def checked(x):
         y = forward(x)
         if _number(y) is NotImplemented:
@@ -2653,6 +2662,444 @@ def _quietly(function):
     return wraps(function)(quiet)
 
 
+# ---- Source code -----------------------------------------------------------------------------------
+# Rules are written with operators, so the gradient of a graph is a graph of the same operations. trace
+# writes both down as text, and the engine is gone: what remains is the straight-line arithmetic that a
+# person would have derived by hand, in Python or in C.
+
+_tracing: Dict[int, Set[Value]] = {}        # the inputs of each trace that is running
+
+def trace(f: Callable[..., Any], *example: Any, gradient: bool = True,
+          max_operations: int = 100_000) -> Traced:
+    """f, a function of Values, and its gradient, as plain source code that needs no engine.
+
+    f runs once, with Values in the place of the numbers of `example`: numbers or nested lists of them.
+    (A Value there is taken as it is, so `model.parameters()` can be an argument.) It gives one Value or,
+    with `gradient=False`, nested lists of Values. All else that f reads becomes a constant: other Values
+    (weights, say), and what it reads from `.data`.
+
+    TypeError for numbers that are no floats, for Tensors, for a comparison of Values that depend on the
+    inputs (its outcome would be frozen), and for functions made by elementwise that take plain numbers
+    only. ValueError when the result depends on no input, or takes more than `max_operations`.
+
+    >>> cone = trace(lambda r, h: r ** 2 * h / 3, 1.0, 1.0)
+    >>> cone(3.0, 2.0)
+    (6.0, (4.0, 3.0))
+    >>> print(cone.python.partition("def ")[2])
+    f(r, h):
+        t1 = r ** 2
+        return t1 * h / 3, (0.3333333333333333 * h * (2 * r), 0.3333333333333333 * t1)
+    <BLANKLINE>
+    """
+    arguments = _map_nest(partial(_traceable, "the example"), list(example))
+    inputs = _each(arguments)
+    if len(set(inputs)) < len(inputs) or not inputs:
+        raise ValueError(f"trace: the example needs numbers, and each Value once, not {example!r:.200}")
+    _tracing[id(inputs)] = set(inputs)
+    try:
+        results = _map_nest(partial(_traceable, "what the function gives"), f(*arguments))
+        slopes = _slopes(results) if gradient else {}
+        gradients = [slopes.get(x, Value(0.0)) for x in inputs if gradient]
+        program = _Program(f, arguments, results, slopes, gradients)
+    finally:
+        del _tracing[id(inputs)]
+    if program.operations > max_operations:
+        raise ValueError(f"trace: {program.operations} operations, more than max_operations="
+                         f"{max_operations}: they take long to compile; trace a part, or raise it")
+    return Traced(program)
+
+
+class Traced:
+    """What trace gives: called with numbers, nested as the example was, it runs the text.
+
+    It gives (value, gradients), with one gradient per argument, or with `gradient=False` the values
+    alone. Errors are Python's own, "math domain error" for one (for the sine of inf, too, which the
+    engine lets pass). `python` is a module that imports math alone, `c` the same in C99: `double f(const
+    double *x, double *gradient)` or `void f(const double *x, double *out)`, where x holds all arguments.
+    """
+
+    def __init__(self, program: _Program) -> None:
+        self._program = program
+        self.python: str = _Writer(program, in_c=False).python()
+        names: Dict[str, Any] = {}
+        exec(compile(self.python, f"<trace of {program.name}>", "exec"), names)
+        # A class of its own, so that to call this object is to call the function, with nothing between.
+        self.__class__ = type("Traced", (Traced,), {"__call__": staticmethod([*names.values()][-1])})
+
+    def __call__(self, *numbers: Any) -> Any:
+        raise NotImplementedError
+
+    @property
+    def c(self) -> str:
+        """The text in C. ValueError for a function that C99 does not have."""
+        return _Writer(self._program, in_c=True).c()
+
+    def save(self, path: Path) -> None:
+        """Write the text into a file: Python when its name ends in .py, C when in .c."""
+        name = os.fspath(path)
+        if not name.endswith((".py", ".c")):
+            raise ValueError(f"save: the name {name!r} must end in .py or .c")
+        text = self.c if name.endswith(".c") else self.python
+        with open(name, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+
+    def __repr__(self) -> str:
+        return f"<Traced {self._program.name}: {self._program.operations} operations>"
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return Traced, (self._program,)
+
+def _refuse_frozen(name, *values):
+    """TypeError for what depends on the inputs of a trace, and decides something outside of its text."""
+    below = _in_order([x for x in values if isinstance(x, Value)])
+    if any(inputs.intersection(below) for inputs in _tracing.values()):
+        raise TypeError(f"trace: {name} depends on the inputs, but would be frozen as it is for the "
+                        "example: decide with maximum, minimum, clip, relu, abs or sign; differentiate by "
+                        "grad with create_graph=True")
+
+def _map_nest(f, data):
+    """f of each thing in nested lists and tuples, which need not be of one shape."""
+    if hasattr(data, "tolist") and not isinstance(data, Node):
+        data = data.tolist()
+    if not isinstance(data, (list, tuple)):
+        return f(data)
+    return (tuple if isinstance(data, tuple) else list)([_map_nest(f, item) for item in data])
+
+def _each(data):
+    """Each thing in nested lists and tuples, as one list."""
+    return [x for item in data for x in _each(item)] if isinstance(data, (list, tuple)) else [data]
+
+def _traceable(what, x):
+    """x as a Value."""
+    number = x._data if isinstance(x, Value) else _number(x)
+    if not isinstance(number, (int, float)):
+        hint = "; build it of Values" if isinstance(x, Tensor) else ""
+        raise TypeError(f"trace: {what} must be Values or floats, not {x!r:.200}{hint}")
+    return x if isinstance(x, Value) else Value(number)
+
+def _slopes(result):
+    """The gradient of each node below the result: {node: gradient}."""
+    if not isinstance(result, Value):
+        raise TypeError("trace: only one Value has a gradient; gradient=False is for a list of results")
+    nodes = [*_in_order([result])]
+    if not any(inputs.intersection(nodes) for inputs in _tracing.values()):
+        raise ValueError("trace: the result depends on no input (was it made of .data?)")
+    slopes = grad(result, nodes, create_graph=True, allow_unused=True)
+    return {node: slope for node, slope in zip(nodes, slopes) if slope is not None}
+
+def _in_order(nodes):
+    """Each node below these, after its operands: {node: operands}. Inputs have none."""
+    order, operands, waiting = {}, {}, nodes[::-1]
+    inputs = set().union(*_tracing.values())
+    while waiting:
+        node = waiting[-1]
+        if node in operands:
+            order[waiting.pop()] = operands[node]
+        else:
+            known = node in inputs or _text_of(node._op)
+            operands[node] = () if node in inputs else node._prev if known else _forward_traced(node)
+            waiting += [x for x in operands[node][::-1] if x not in operands]
+    return order
+
+def _forward_traced(node):
+    """The operand of a function without a text: what its forward makes of Values."""
+    forward = _OPERATIONS[node._op].forward.__wrapped__
+    try:
+        return (_traceable(f"what {node._op} gives", forward(*node._prev)),)
+    except TypeError as error:
+        raise TypeError(f"trace: the function given to elementwise for {node._op} must be one of math, "
+                        f"or take Values, as x / (1 + abs(x)) and x.exp() do: {error}") from error
+
+def _text_of(name):
+    """The text of an operation, an expression of its operands x, y, z, w; "" where there is none."""
+    if not name.isidentifier() or name in ("dot", "pow"):
+        return "math.pow(x, y)" if name == "pow" else f"x {name} y"
+    operation = _OPERATIONS[name]
+    function = getattr(operation.forward, "__module__", "") == "math" and operation.forward.__name__
+    return f"math.{function}(x)" if function else operation.text
+
+
+# How strongly an operator binds, and its operands must: from 0 for a condition to 7 for a name.
+_BINDS = {"+": (3, 3, 4), "-": (3, 3, 4), "*": (4, 4, 5), "/": (4, 4, 5), "**": (6, 7, 5), "neg": (4, 4)}
+
+def _form(name):
+    """How to write an operation: a format, the strengths as above, how often each operand is written (2
+    in a condition, where it shall be a name), and the body of a function to define, if any."""
+    import re
+    text, body = _text_of(name), ""
+    call = re.fullmatch(r"[\w.]+\([xy, ]+\)", text)
+    if "(" in text and not call:
+        text, body = f"_{name}(x)", text
+    form = re.sub(r"\b[xyzw]\b", lambda match: "{%d}" % "xyzw".index(match[0]), text)
+    times = [2 if " if " in form else form.count("{%d}" % i) for i in range(4)]
+    return form, _BINDS.get(name, (7 if call or body else 0, 0, 0, 0, 0)), times, body
+
+
+_NEUTRAL = (("*", 1), ("+", 0), ("-", 0), ("/", 1), ("**", 1),
+            ("maximum", -math.inf), ("minimum", math.inf))
+
+
+class _Program:
+    """Operations as a list of steps (name, operands): operands are places in the list, or one constant.
+
+    Equal steps stand once. What changes no bit (but the sign of a zero) is simplified on the way in.
+    """
+
+    def __init__(self, f, arguments, results, slopes, gradients):
+        name, code = getattr(f, "__name__", "f"), getattr(f, "__code__", None)
+        names = code.co_varnames[hasattr(f, "__self__"):code.co_argcount] if code else ()
+        names += tuple([f"x{i}" for i in range(len(names), len(arguments))])
+        self.name = name if name.isidentifier() else "f"
+        self.steps, self.labels, self.known = [], {}, {}
+        at = {x: self.once("input", i) for i, x in enumerate(_each(arguments))}
+        for node, operands in _in_order(_each(results) + gradients).items():
+            if node not in at:
+                at[node] = self.take(node, [at[x] for x in operands])
+            if node.label:
+                self.labels.setdefault(at[node], node.label)
+        self.slopes = {at[slope]: at[x] for x, slope in slopes.items() if slope in at}
+        self.arguments = [*zip(names, _map_nest(at.get, arguments))]
+        self.results, self.gradients = _map_nest(at.get, results), [at[x] for x in gradients]
+        self.count()
+
+    def take(self, node, operands):
+        """The place of a node whose operands have places."""
+        if all(self.steps[x][0] == "number" for x in operands):
+            return self.once("number", node._data)
+        if node._op == "dot":
+            n, total = len(operands) // 2, self.once("number", 0)
+            for w, x in zip(operands[:n], operands[n:]):
+                total = self.add("+", total, self.add("*", w, x))
+            return self.add("+", total, operands[-1])
+        if node._op == "clip":
+            return self.add("minimum", self.add("maximum", *operands[:2]), operands[2])
+        return self.add(node._op, *operands) if _text_of(node._op) else operands[0]
+
+    def once(self, name, *operands):
+        """The place of a step, a new one unless an equal one has been there."""
+        key = name, repr(sorted(operands) if name in "+*" else operands)
+        if key not in self.known:
+            self.known[key] = len(self.steps)
+            self.steps.append((name, operands))
+        return self.known[key]
+
+    def constant(self, place):
+        """The number at a place, None where there is none."""
+        name, operands = self.steps[place] if place is not None else ("", ())
+        return operands[0] if name == "number" and isinstance(operands[0], (int, float)) else None
+
+    def add(self, name, *operands):
+        """The place of an operation, simplified."""
+        x, y = (*operands, None)[:2]
+        a, b, minus_x, minus_y = self.constant(x), self.constant(y), self.negative(x), self.negative(y)
+        if (name, b) in _NEUTRAL:
+            return x
+        if (name, a) in _NEUTRAL[:2]:
+            return y
+        if name == "*" and -1 in (a, b):
+            return self.add("neg", y if a == -1 else x)
+        if name == "gate" and b is not None:
+            return self.once("number", 0.0) if b <= 0 else x
+        if name == "neg" and minus_x is not None:
+            return minus_x
+        if name in "+-" and minus_y is not None:
+            return self.add("-" if name == "+" else "+", x, minus_y)
+        if name == "+" and minus_x is not None:
+            return self.add("-", y, minus_x)
+        if name == "*" and a and a >= 1 and self.steps[y][0] == "*":       # a * (2 * z)
+            two, z = self.steps[y][1]
+            if self.constant(two) == 2:
+                return self.add("*", self.once("number", 2 * a), z)
+        if name == "**" and not (b is not None and b % 1 == 0 or a is not None and a > 0):
+            name = "pow"                # x ** 0.5 would be complex for a negative x
+        return self.once(name, *operands)
+
+    def negative(self, place):
+        """The place of y where this is the place of -y, or None."""
+        name, operands = self.steps[place] if place is not None else ("", ())
+        if name == "neg":
+            return operands[0]
+        if name == "number" and (self.constant(place) or 0) < 0:
+            return self.once("number", -operands[0])
+        for i, x in enumerate(operands if name in ("*", "/") else ()):
+            if self.steps[x][0] in ("number", "neg") and self.negative(x) is not None:
+                return self.add(name, *operands[:i], self.negative(x), *operands[i + 1:])
+        return None
+
+    def count(self):
+        """How often each step is written: {place: times}, nothing for what is not needed."""
+        self.operations, self.forms, uses = 0, {}, {}
+        for place in _each(self.results) + self.gradients:
+            uses[place] = uses.get(place, 0) + 1
+        for place in range(len(self.steps) - 1, -1, -1):
+            name, operands = self.steps[place]
+            if place in uses and name not in ("number", "input"):
+                self.operations += 1
+                self.forms[name] = self.forms.get(name) or _form(name)
+                for x, times in zip(operands, self.forms[name][2]):
+                    uses[x] = uses.get(x, 0) + times
+        self.uses = dict(sorted(uses.items()))
+
+
+_C_FUNCTIONS = ("acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 "
+                "expm1 fabs floor fmod hypot lgamma log log10 log1p log2 pow rint sin sinh sqrt tan "
+                "tanh tgamma trunc").split()
+_C_WORDS = ("auto break case char const continue default do double else enum extern float for goto if "
+            "inline int long register restrict return short signed sizeof static struct switch typedef "
+            "union unsigned void volatile while main x gradient out").split()
+_IN_C = {"abs": "fabs", "round": "rint", "gamma": "tgamma", "inf": "INFINITY", "nan": "NAN", "or": "||"}
+
+def _in_c(text):
+    """The C of an expression in Python."""
+    import re
+
+    def word(match):
+        name = _IN_C.get(match[1], match[1])
+        if match[2] and name[0] != "_" and name not in _C_FUNCTIONS:
+            raise ValueError(f"trace: C99 has no function {name}")
+        return name + match[2]
+
+    value, condition, rest = text.partition(" if ")
+    if condition:
+        test, _, other = rest.partition(" else ")
+        return f"{_in_c(test)} ? {_in_c(value)} : {_in_c(other)}"
+    return re.sub(r"(?:math\.)?\b([a-z_]\w*)(\(?)", word, text)
+
+def _literal(x, in_c):
+    """A number that reads back exactly."""
+    if not isinstance(x, (int, float)):
+        raise TypeError(f"trace: the text calculates with floats; the constant {x!r:.200} is none")
+    if x - x != 0:
+        text = "math.nan" if x != x else "math.inf" if x > 0 else "-math.inf"
+        return _in_c(text) if in_c else text
+    if in_c:
+        return repr(float(x)) if abs(x) < 1e9 and 16 * x % 1 == 0 else float(x).hex()
+    return float.__repr__(x) if isinstance(x, float) else int.__repr__(x)
+
+
+class _Writer:
+    """The text of a program. An expression is a pair: its text, and how strongly it binds."""
+
+    def __init__(self, program, in_c):
+        from keyword import kwlist
+        reserved = [*kwlist, *_C_FUNCTIONS, "math", "abs", "round", *(_C_WORDS if in_c else ())]
+        self.taken = {"t": 0, **dict.fromkeys(reserved, 1)}
+        self.program, self.in_c, self.texts, self.folded, self.lines = program, in_c, {}, set(), []
+        self.name = self.new_name(program.name, "f")
+        self.title = f"{self.name}{' and its gradient' * bool(program.gradients)}, by micrograd.py."
+        self.parameters = [self.parameter(*pair) for pair in program.arguments]
+        self.lines = self.lines or ["(void)x;"] * in_c
+        self.write()
+
+    def new_name(self, *wanted):
+        """A name that is not taken, close to the first of these that can be one."""
+        words = ["".join([c if c.isalnum() and c < "~" else "_" for c in x]).strip("_") for x in wanted]
+        base = name = next(filter(str.isidentifier, words), "t")
+        while name in self.taken:
+            self.taken[base] += 1
+            name = f"{base}{'_' * (base != 't')}{self.taken[base]}"
+        self.taken[name] = 1
+        return name
+
+    def parameter(self, argument, nest):
+        """Name the numbers of an argument, and unpack them; gives the parameter of Python."""
+        for name, place in _named(argument, nest):
+            name = self.program.labels.get(place, name)
+            name = self.new_name("x0" if self.in_c and name == "x" else name)
+            self.texts[place] = name, 7
+            if self.in_c and place in self.program.uses:
+                self.lines.append(f"const double {name} = x[{self.program.steps[place][1][0]}];")
+        if self.in_c or not isinstance(nest, (list, tuple)):
+            return self.nest(nest)
+        name = self.new_name(argument)
+        self.lines.append(f"{self.nest(nest)} = {name}")
+        return name
+
+    def write(self):
+        """Write the steps as lines. What is used once goes into its use, while that stays short."""
+        program, ends = self.program, _each(self.program.results) + self.program.gradients
+        for place, times in program.uses.items():
+            name, operands = program.steps[place]
+            if name == "number":
+                text = _literal(*operands, self.in_c)
+                self.texts[place] = text, 5 if text[0] == "-" else 7
+            elif name != "input":
+                self.texts[place] = self.expression(name, operands)
+                self.folded.add(place)
+                if times > 1 or place in program.labels:
+                    self.assign(place)
+        if sum([len(self.texts[x][0]) for x in ends]) > 80:
+            for x in filter(self.folded.__contains__, ends):
+                self.assign(x)
+
+    def expression(self, name, operands):
+        form, (strength, *least), *_ = self.program.forms[name]
+        if self.in_c and name == "**":
+            form, strength, least = "pow({0}, {1})", 7, (0, 0)
+        elif self.in_c:
+            form = _in_c(form)
+        while True:
+            pairs = zip([self.texts[x] for x in operands], least)
+            text = form.format(*[text if binds >= n else f"({text})" for (text, binds), n in pairs])
+            folded = self.folded.intersection(operands)
+            if len(text) <= 80 or not folded:
+                self.folded -= folded
+                return text.replace("--", "- -"), strength
+            self.assign(max(folded, key=lambda x: len(self.texts[x][0])))
+
+    def assign(self, place):
+        """Give the expression at a place a name, by a line."""
+        of, binds = self.texts.get(self.program.slopes.get(place), ("", 0))
+        of = f"d_{of}" if binds == 7 and of.isidentifier() else ""
+        name = self.new_name(self.program.labels.get(place, ""), of)
+        line = f"{name} = {self.texts[place][0]}"
+        self.lines.append(f"const double {line};" if self.in_c else line)
+        self.texts[place] = name, 7
+        self.folded.discard(place)
+
+    def nest(self, nest):
+        """The texts of places, nested as they are."""
+        if not isinstance(nest, (list, tuple)):
+            return self.texts[nest][0]
+        text = ", ".join([self.nest(x) for x in nest])
+        return f"[{text}]" if isinstance(nest, list) else f"({text}{',' * (len(nest) == 1)})"
+
+    def python(self):
+        """A module."""
+        import re
+        program, result = self.program, self.nest(self.program.results)
+        if program.gradients:
+            gradients = iter(program.gradients)
+            nests = [_map_nest(lambda _: next(gradients), nest) for _, nest in program.arguments]
+            result = f"{result}, {self.nest(tuple(nests))}"
+        self.lines.append(f"return {result}" if len(result) < 89 else f"return ({result})")
+        lines = [re.sub(r"(.{60,90},) ", r"\1\n        ", line) if len(line) > 96 else line
+                 for line in [f"def {self.name}({', '.join(self.parameters)}):", *self.lines]]
+        parts = [f"def _{name}(x):\n    return {form[-1]}\n"
+                 for name, form in program.forms.items() if form[-1]] + ["\n    ".join(lines) + "\n"]
+        imports = "import math\n" * ("math." in "".join(parts))
+        return "\n\n".join([f'"""{self.title}"""\n{imports}', *parts])
+
+    def c(self):
+        """A file."""
+        program, kind, out, ends = self.program, "void", "out", _each(self.program.results)
+        if program.gradients:
+            kind, out, ends = "double", "gradient", program.gradients
+        lines = [f"{kind} {self.name}(const double *x, double *{out})\n{{", *self.lines]
+        lines += [f"{out}[{i}] = {self.texts[x][0]};" for i, x in enumerate(ends)]
+        lines += [f"return {self.nest(program.results)};"] * (kind == "double")
+        parts = [f"static double _{name}(double x)\n{{\n    return {_in_c(form[-1])};\n}}\n"
+                 for name, form in program.forms.items() if form[-1]] + ["\n    ".join(lines) + "\n}\n"]
+        return "\n".join([f"/* {self.title} */\n#include <math.h>\n", *parts])
+
+def _named(name, nest):
+    """Each place of an argument with a name: x, or x0, x1, or x0_0, x0_1 and so on."""
+    if not isinstance(nest, (list, tuple)):
+        return [(name, nest)]
+    name += "_" * name[-1].isdigit()
+    return [pair for i, item in enumerate(nest) for pair in _named(f"{name}{i}", item)]
+
+
 # ---- Saving ----------------------------------------------------------------------------------------
 # A safetensors file is the length of a header (8 bytes, little-endian), the header (JSON: dtype, shape
 # and place of each tensor by name), then the numbers of all tensors, row by row, end to end. Nothing in
@@ -3092,6 +3539,8 @@ def _make_value(data, op, operands, rules):
         else:
             out._a, out._b = (*operands, None)[:2]
             out._made = _made_by(op, rules)
+    elif _tracing:
+        _refuse_frozen(f"{op} without a graph", *operands)
     return out
 
 
@@ -3266,6 +3715,8 @@ def _dot(w, x):
     out._b = x
     if out._made is _LEAF:
         out._a = out._b = None
+        if _tracing:
+            _refuse_frozen("dot without a graph", *w._operands, *x._operands)
     return out
 
 
@@ -3322,11 +3773,11 @@ _busy = False       # is a pass using the slots?
 
 def _in_slots(root, seed, finish):
     """What _gradients does, for Values and without create_graph: finish(nodes, kept) when all are paid. False when the
-    general pass must do it: inside another pass, for a rule from outside, which may do anything, and after errors."""
+    general pass must do it: inside another pass or a trace, for a rule from outside, which may do anything, and after errors."""
     global _busy
     nodes, kept = [root], []
     with _lock:
-        if _busy:
+        if _busy or _tracing:
             return False
         try:
             _busy = True
