@@ -33,6 +33,7 @@ import os
 import random
 import struct
 import sys
+from bisect import bisect_left
 from collections import namedtuple
 from contextlib import suppress
 from contextvars import ContextVar
@@ -1973,6 +1974,9 @@ class _Random:
 
     def normal(self, mean, std, count):
         return [random.gauss(mean, std) for _ in range(count)]
+
+    def doubles(self, count):
+        return [random.random() for _ in range(count)]
 
 
 _rng = _Random()
