@@ -244,7 +244,7 @@ class Lesson:
         kind, options = OPTIMIZERS[settings["optimizer"]]
         self.optimizer = kind(self.model.parameters(), lr=settings["lr"], **options)
         self.tune(settings)
-        self.lock, self.problem = threading.Lock(), ""
+        self.lock, self.version, self.problem = threading.Lock(), 1, ""
         self.publish(0)
 
     def publish(self, steps):
@@ -282,7 +282,8 @@ class Lesson:
             scores = values.pop().reshape(-1)
             test = loss_and_share(scores[cut:cut + len(self.test)], self.test)
             train = loss_and_share(scores[cut + len(self.test):], self.train)
-        return {"steps": steps, "train": train, "test": test, **parameters(model),
+        return {"version": self.version, "steps": steps, "train": train, "test": test,
+                **parameters(model),
                 "surface": shades([math.tanh(score / FLAT) for score in scores.tolist()[:cut]]),
                 "neurons": [list(map(shades, zip(*quarter(x.tolist(), self.side)))) for x in values]}
 
@@ -293,9 +294,9 @@ class Lesson:
         loss = binary_cross_entropy_with_logits(values[-1].reshape(-1), [self.train[number][2]])
         found = {"values": values, "gradients": grad(loss, values),
                  "sums": sums, "sum_gradients": grad(loss, sums)}
-        return {"steps": steps, "point": number, "loss": loss.item(), "inputs": self.rows[number],
-                **{name: [x.tolist()[0] for x in layers] for name, layers in found.items()},
-                **parameters(model)}
+        return {"version": self.version, "steps": steps, "point": number, "loss": loss.item(),
+                "inputs": self.rows[number], **parameters(model),
+                **{name: [x.tolist()[0] for x in layers] for name, layers in found.items()}}
 
 
 class Tab:
@@ -307,11 +308,12 @@ class Tab:
 
     def begin(self, lesson, running):
         """Put a lesson in the place of the old one, if there was one."""
-        old, lesson.version = self.lesson, self.lesson.version + 1 if self.lesson else 1
+        if self.lesson:
+            lesson.version = self.lesson.version + 1
+        else:
+            threading.Thread(target=self.train, daemon=True).start()
         self.lesson = lesson
         self.switch(running)
-        if not old:
-            threading.Thread(target=self.train, daemon=True).start()
 
     def switch(self, running):
         """Train from now on, or do not."""
@@ -324,12 +326,13 @@ class Tab:
                 lesson = self.lesson
                 self.attempt(lesson, lesson.step)
                 time.sleep(1 / lesson.settings["pace"] if lesson.settings["pace"] else 0)
-            self.closed |= not self.watched and time.monotonic() > self.born + PATIENCE
+            if not self.watched and time.monotonic() > self.born + PATIENCE:
+                self.closed = True
 
-    def attempt(self, lesson, task):
-        """What the task gives; None, and the end of the training, where numbers are out of bounds."""
+    def attempt(self, lesson, task, *args):
+        """What the task gives, as JSON; None, and the end of training, where numbers have no bounds."""
         try:
-            return task()
+            return json.dumps(task(*args), allow_nan=False)
         except (ArithmeticError, ValueError):
             lesson.problem = "The numbers have grown beyond all bounds: try a smaller learning rate."
             self.running.clear()
@@ -340,10 +343,10 @@ class Tab:
 
     def message(self):
         """What the page needs to know now, as JSON."""
-        lesson = self.lesson
-        state = {"version": lesson.version, "running": self.running.is_set()}
-        text = self.attempt(lesson, lambda: json.dumps({**state, **lesson.picture()}, allow_nan=False))
-        return text or json.dumps({**state, "running": False, "problem": lesson.problem})
+        lesson, running = self.lesson, self.running.is_set()
+        text = self.attempt(lesson, lambda: {**lesson.picture(), "running": running})
+        problem = {"version": lesson.version, "problem": lesson.problem, "running": False}
+        return text or json.dumps(problem)
 
 
 # -------------------------------------------------------------------------------------------- the server
@@ -404,7 +407,7 @@ class Playground(Handler):
         lesson = tab.lesson
         if type(point) is not int or not 0 <= point < len(lesson.train):
             raise ValueError(f"point: {point!r:.60} is not the number of a point.")
-        text = tab.attempt(lesson, lambda: json.dumps(lesson.look(point), allow_nan=False))
+        text = tab.attempt(lesson, lesson.look, point)
         if not text:
             raise ValueError(lesson.problem)
         self.reply(text)
