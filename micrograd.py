@@ -36,7 +36,7 @@ import sys
 from bisect import bisect_left
 from collections import namedtuple
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial, wraps
 from itertools import accumulate, chain, product
 from numbers import Number
@@ -151,12 +151,28 @@ class Node(_Methods):
         for operand, d in paid:
             operand._grad = operand._grad_plus(operand._settle(d), set())
 
-def _gradients(root, seed, create_graph=False):
-    """{node: d root / d node} for root and all below it, starting with the gradient `seed` for root.
+_tracing = None                             # what trace is recording, see "Source code"
+_open: List[None] = []                      # an item for each no_grad block that is open anywhere
+_depth = ContextVar("depth", default=0)     # how many of them hold here: in this thread, or asyncio task
 
-    A list that grows while we walk it takes the place of recursion: a graph may be a million nodes deep. All
-    that the pass has to know is in dicts of its own, so that nothing is touched when it fails.
-    """
+def _recording():
+    """Do operations record a graph here? Nearly always, and then the answer is quick."""
+    return not _open or not _depth.get()
+
+def _gradients(root, seed, create_graph=False):
+    """{node: d root / d node} for root and all below it, starting with the gradient `seed` for root."""
+    if create_graph:
+        return copy_context().run(_pass, root, seed, 0)
+    _open.append(None)
+    try:
+        return copy_context().run(_pass, root, seed, 1)     # a no_grad that ends whatever happens
+    finally:
+        _open.pop()
+
+def _pass(root, seed, depth):
+    """A list that grows while we walk it takes the place of recursion: a graph may be a million nodes deep. All
+    that the pass has to know is in dicts of its own, so that nothing is touched when it fails."""
+    _depth.set(depth)
     uses, nodes = {root: 0}, [root]
     for node in nodes:                              # how many operations use each node
         for operand, rule in zip(node._operands, node._rules):
@@ -166,20 +182,19 @@ def _gradients(root, seed, create_graph=False):
                     nodes.append(operand)
                 uses[operand] += 1
     gradients, ready = {root: seed}, [root]
-    with _recorded() if create_graph else no_grad():
-        for node in ready:                          # a node is ready when all that use it have paid
-            g, operands = node._settle(gradients[node]), node._operands
-            gradients[node] = g
-            for operand, rule in zip(operands, node._rules):
-                if rule:
-                    try:
-                        d = rule(g, node, *operands)
-                        gradients[operand] = operand._take_in(gradients.get(operand), d)
-                    except (ArithmeticError, ValueError, TypeError) as error:
-                        raise _no_derivative(node, error) from error
-                    uses[operand] -= 1
-                    if not uses[operand]:
-                        ready.append(operand)
+    for node in ready:                              # a node is ready when all that use it have paid
+        g, operands = node._settle(gradients[node]), node._operands
+        gradients[node] = g
+        for operand, rule in zip(operands, node._rules):
+            if rule:
+                try:
+                    d = rule(g, node, *operands)
+                    gradients[operand] = operand._take_in(gradients.get(operand), d)
+                except (ArithmeticError, ValueError, TypeError) as error:
+                    raise _no_derivative(node, error) from error
+                uses[operand] -= 1
+                if not uses[operand]:
+                    ready.append(operand)
     return gradients
 
 _lock = RLock()                 # held while .grad is written, so that threads may share parameters
@@ -219,14 +234,6 @@ def grad(output: N, inputs: Union[N, Iterable[N]], create_graph: bool = False,
                              "allow_unused=True gives None for it")
     return tuple([x._node(gradients[x]) if x in gradients else None for x in wanted])
 
-_open: List[None] = []                      # an item for each no_grad block that is open anywhere
-_depth = ContextVar("depth", default=0)     # how many of them hold here: in this thread, or asyncio task
-
-def _recording():
-    """Do operations record a graph here? Nearly always, and then the answer is quick."""
-    return not _open or not _depth.get()
-
-
 class no_grad:
     """Context manager and decorator: operations record no graph, and so cost less.
 
@@ -250,17 +257,6 @@ class no_grad:
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return _quietly(function)
-
-
-class _recorded:
-    """The opposite, for gradients that shall be differentiated: inside no_grad, too."""
-
-    def __enter__(self):
-        self.depth = _depth.get()
-        _depth.set(0)
-
-    def __exit__(self, *error):
-        _depth.set(self.depth)
 
 
 # ---- The rules -------------------------------------------------------------------------------------
@@ -387,7 +383,7 @@ def elementwise(name: str, forward: Callable[[Any], Any], rule: Rule) -> Functio
         if not callable(f):
             raise TypeError(f"elementwise: the {what} of {name} must be a function, not {f!r:.200}")
     _FOREIGN.add(name)
-    return _function(name, f"{name}, elementwise.", _checked_forward(forward), rule)
+    return _function(name, f"{name}, elementwise.", _checked_forward(forward), _rule_from_outside(rule))
 
 _FOREIGN = set()                # operations from outside: their rules may do anything
 
@@ -679,8 +675,7 @@ def _mixed(name):
 
 
 def _no_more(name, more, hint):
-    if more:
-        raise TypeError(f"{name}: {hint}; more were given: {', '.join(f'{x!r:.80}' for x in more)}")
+    raise TypeError(f"{name}: {hint}; more were given: {', '.join(f'{x!r:.80}' for x in more)}")
 
 
 def _listed(name, items):
@@ -726,6 +721,17 @@ def _checked_forward(forward):
         return y
     return checked
 
+
+def _rule_from_outside(rule):
+    """A rule that was given to elementwise: it may build graphs of its own, though a pass records none."""
+    def recorded(*operands):
+        _depth.set(0)
+        return rule(*operands)
+
+    def checked(*operands):
+        d = copy_context().run(recorded, *operands)
+        return d.detach() if isinstance(d, Tensor) and not _recording() else d
+    return checked
 
 def _no_derivative(node, error):
     at = ", ".join(f"{p._data}" if isinstance(p, Value) else f"shape {p.shape}" for p in node._prev)
@@ -1396,8 +1402,9 @@ class Tensor(Node):
     _STATE = ("_data", "_grad", "label", "requires_grad", "_shape")
 
     def __init__(self, data: Any, *more: Any, label: str = "", requires_grad: bool = True) -> None:
-        _no_more("Tensor", more, "Tensor(data, label=..., requires_grad=...) takes one number or nested list; for "
-                 f"zeros of a shape write Tensor.zeros({data!r:.20}, ...)")
+        if more:
+            _no_more("Tensor", more, "Tensor(data, label=..., requires_grad=...) takes one number or nested list; "
+                     f"for zeros write Tensor.zeros({', '.join(f'{x!r:.20}' for x in (data, *more))})")
         self._data = nested(data)
         self._grad, self.label, self._made, self._operands = None, label, _LEAF, ()
         self.requires_grad, self._shape, self._time = bool(requires_grad), shape_of(self._data), _clock[0]
@@ -3772,19 +3779,15 @@ Node._prev = _prev
 
 # The pass on plain numbers, which are in slots of the nodes.
 
-_busy = False       # is a pass using the slots?
-
-
 def _in_slots(root, seed, finish):
     """What _gradients does, for Values and without create_graph: finish(nodes, kept) when all are paid. False when the
-    general pass must do it: inside another pass or a trace, for a rule from outside, which may do anything, and after errors."""
-    global _busy
+    general pass must do it: inside another pass or a trace, for a rule from outside, which may do anything, and after
+    errors."""
+    if _tracing or _lock._is_owned():       # owned by this thread: we are inside a pass that uses the slots
+        return False
     nodes, kept = [root], []
     with _lock:
-        if _busy or _tracing:
-            return False
         try:
-            _busy = True
             _count_uses(nodes, kept)
             root._paid = seed
             _pay(root)
@@ -3795,8 +3798,6 @@ def _in_slots(root, seed, finish):
                 node._uses = 0
             if not isinstance(error, Exception):
                 raise
-        finally:
-            _busy = False
     return False
 
 
