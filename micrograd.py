@@ -200,17 +200,20 @@ def _pass(root, seed, depth):
 _lock = RLock()                 # held while .grad is written, so that threads may share parameters
 
 def _add_to_grads(gradients):
-    """The end of backward(): all or, after an error or Ctrl-C, nothing."""
-    with _lock:
-        taken = set()                       # lists of numbers that are some node's own by now
-        changes = [(node, node._grad, node._grad_plus(g, taken)) for node, g in gradients.items()]
-        try:
-            for node, _, total in changes:
-                node._grad = total
-        except BaseException:
-            for node, before, _ in changes:
-                node._grad = before
-            raise
+    """The end of backward()."""
+    with _lock: _write_grads(gradients)     # on one line, so that Ctrl-C cannot fall between it and its end
+
+def _write_grads(gradients):
+    """All or, after an error or Ctrl-C, nothing."""
+    taken = set()                           # lists of numbers that are some node's own by now
+    changes = [(node, node._grad, node._grad_plus(g, taken)) for node, g in gradients.items()]
+    try:
+        for node, _, total in changes:
+            node._grad = total
+    except BaseException:
+        for node, before, _ in changes:
+            node._grad = before
+        raise
 
 def grad(output: N, inputs: Union[N, Iterable[N]], create_graph: bool = False,
          allow_unused: bool = False) -> Tuple[N, ...]:
@@ -1161,10 +1164,7 @@ _clock = [0]        # counts how often data of any Tensor were replaced
 
 def _tick(tensor, data):
     """Replace the data of a Tensor, and note when."""
-    with _lock:
-        _clock[0] += 1
-        tensor._data, tensor._time = data, _clock[0]
-
+    with _lock: _clock[0] += 1; tensor._data, tensor._time = data, _clock[0]
 
 # These use no numbers of their operands: they may have changed before backward.
 _SHAPING = frozenset("+ - neg sum mean reshape permute broadcast_to index put cat cumsum".split())
@@ -3785,19 +3785,22 @@ def _in_slots(root, seed, finish):
     errors."""
     if _tracing or _lock._is_owned():       # owned by this thread: we are inside a pass that uses the slots
         return False
+    with _lock: return _locked_pass(root, seed, finish)
+
+
+def _locked_pass(root, seed, finish):
     nodes, kept = [root], []
-    with _lock:
-        try:
-            _count_uses(nodes, kept)
-            root._paid = seed
-            _pay(root)
-            finish(nodes, kept)
-            return True
-        except BaseException as error:
-            for node in nodes:
-                node._uses = 0
-            if not isinstance(error, Exception):
-                raise
+    try:
+        _count_uses(nodes, kept)
+        root._paid = seed
+        _pay(root)
+        finish(nodes, kept)
+        return True
+    except BaseException as error:
+        for node in nodes:
+            node._uses = 0
+        if not isinstance(error, Exception):
+            raise
     return False
 
 
