@@ -237,6 +237,7 @@ def grad(output: N, inputs: Union[N, Iterable[N]], create_graph: bool = False,
                              "allow_unused=True gives None for it")
     return tuple([x._node(gradients[x]) if x in gradients else None for x in wanted])
 
+
 class no_grad:
     """Context manager and decorator: operations record no graph, and so cost less.
 
@@ -265,6 +266,7 @@ class no_grad:
 # ---- The rules -------------------------------------------------------------------------------------
 # One entry per operation: its name, what it does to numbers, and for each operand its rule. Value and Tensor
 # both take their operations from here.
+
 
 class _Operation:
     """An entry. `text` is forward as a Python expression in x, y, z, w where "Source code" needs one."""
@@ -479,6 +481,7 @@ def leaky_relu(x: N, slope: float = 0.01) -> N:
 
 # ---- Value: one number -----------------------------------------------------------------------------
 
+
 class _NoGrad(float):
     """The 0.0 in the .grad of a Value that has none: an object of its own, told from a 0.0 that was computed."""
 
@@ -641,7 +644,6 @@ Node.__hash__ = lambda node: id(node)       # nodes are equal by their data, but
 
 _PLAIN = frozenset([float, int, bool])    # the usual types of numbers, told apart faster than by isinstance
 
-
 def _number(x):
     """x as one of Python's numbers (those of NumPy are converted), or NotImplemented."""
     if type(x) in _PLAIN:
@@ -650,14 +652,12 @@ def _number(x):
         return x.item() if hasattr(x, "item") else x
     return NotImplemented
 
-
 def _accepted(name, given, result):
     """result, or a TypeError where it is NotImplemented because of what was given."""
     if result is NotImplemented:
         hint = " here: a plain number, or the same kind" if isinstance(given, Node) else _hint(given)
         raise TypeError(f"{name}: cannot take {given!r:.200}{hint}")
     return result
-
 
 def _accepted_data(name, given, values):
     """A number, or a TypeError; a Value gives its own if `values`."""
@@ -667,19 +667,15 @@ def _accepted_data(name, given, values):
         raise TypeError(f"{name}: the data must be a number{hint}, not {given!r:.200}")
     return number
 
-
 def _hint(given):
     return "; for a batch, write [model(x) for x in batch]" if isinstance(given, (list, tuple)) else ""
-
 
 def _mixed(name):
     raise TypeError(f"{name}: a Value and a Tensor do not mix in one operation; make all parameters and inputs of "
                     "one kind")
 
-
 def _no_more(name, more, hint):
     raise TypeError(f"{name}: {hint}; more were given: {', '.join(f'{x!r:.80}' for x in more)}")
-
 
 def _listed(name, items):
     """items as a list; TypeError when it is a single thing."""
@@ -687,7 +683,6 @@ def _listed(name, items):
         hint = "give a list of parameters, model.parameters(), " if isinstance(items, Module) else ""
         raise TypeError(f"{name}: {hint or 'needs a list, '}not {items!r:.200}")
     return list(items)
-
 
 def _nodes(name, what, items):
     """items as a list of Values and Tensors."""
@@ -697,7 +692,6 @@ def _nodes(name, what, items):
             kind = type(x).__name__
             raise TypeError(f"{name}: {what} {i} must be a Value or a Tensor, not the {kind} {x!r:.200}")
     return nodes
-
 
 def _compute(name, forward, *numbers, where=""):
     """forward(*numbers); an error names the operation and its operands, inf and nan pass through."""
@@ -713,7 +707,6 @@ def _compute(name, forward, *numbers, where=""):
         call = f" {name} ".join(texts) if infix else f"{name}({', '.join(texts)})"
         raise type(error)(f"{call}{where}: {error}") from None
 
-
 def _checked_forward(forward):
     """A function of a number that was given to elementwise: it must give a number."""
     @wraps(forward)
@@ -723,7 +716,6 @@ def _checked_forward(forward):
             raise TypeError(f"the function given to elementwise gave {y!r:.80}, which is no number")
         return y
     return checked
-
 
 def _rule_from_outside(rule):
     """A rule that was given to elementwise: it may build graphs of its own, though a pass records none."""
@@ -741,7 +733,6 @@ def _no_derivative(node, error):
     if isinstance(error, TypeError):
         return TypeError(f"backward: {node._op} at {at}: {error}")
     return type(error)(f"backward: no finite derivative of {node._op} at {at}: {error}")
-
 
 def gradcheck(f: Callable[..., Node], *inputs: Node, eps: Any = 1e-6, tol: Any = 1e-5) -> bool:
     """Compare the gradients of f(*inputs) with central differences, (f(x + eps) - f(x - eps)) / (2 eps).
@@ -782,7 +773,6 @@ def gradcheck(f: Callable[..., Node], *inputs: Node, eps: Any = 1e-6, tol: Any =
                     f"smaller than 1, try another eps than {eps}")
     return True
 
-
 @_method
 def __format__(self: Node, spec: str) -> str:
     """The number in this format, f"{loss:.4f}"; without one only a Tensor of no dimensions is a number."""
@@ -790,12 +780,10 @@ def __format__(self: Node, spec: str) -> str:
         return format(self._data if isinstance(self, Value) else self.item(), spec)
     return str(self)
 
-
 @_method
 def __reduce__(self: Node) -> Tuple[Any, ...]:
     """Pickle and deepcopy keep data, grad and label. The graph, however deep, stays behind."""
     return _restored, (type(self), *[getattr(self, name) for name in self._STATE])
-
 
 def _restored(cls, *state):
     node = _new(cls)
@@ -823,7 +811,6 @@ def shape_of(data: Nested) -> Shape:
     if not row or type(row[0]) is not list:
         return (len(data), len(row))
     return (len(data),) + shape_of(row)
-
 
 def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "") -> Nested:
     """A copy of data as nested lists. It may be a number, lists, tuples, ranges and other iterables of numbers,
@@ -855,7 +842,6 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
             raise ValueError(f"{name}: ragged: {where}[{i}] has shape {shape}, {where}[0] has {shapes[0]}")
     return items
 
-
 def flat(data: Nested) -> List[Any]:
     """All numbers of data in one list, row by row.
 
@@ -867,7 +853,6 @@ def flat(data: Nested) -> List[Any]:
     while data and type(data[0]) is list:
         data = list(chain.from_iterable(data))
     return data[:]
-
 
 def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
     """The opposite of flat.
@@ -884,11 +869,9 @@ def nest(numbers: Sequence[Any], shape: Shape) -> Nested:
         numbers = [numbers[i:i + size] for i in range(0, len(numbers), size)]
     return numbers
 
-
 def copied(data: Nested) -> Nested:
     """data with lists of its own: new rows, and zip_map makes the lists above them."""
     return zip_map(list, len(shape_of(data)) - 1, data) if type(data) is list else data
-
 
 def zip_map(f: Callable[..., Any], ndim: int, *operands: Nested) -> Nested:
     """f of the corresponding items of operands of one shape, ndim dimensions deep.
@@ -904,11 +887,9 @@ def zip_map(f: Callable[..., Any], ndim: int, *operands: Nested) -> Nested:
         return list(map(f, *operands))
     return [zip_map(f, ndim - 1, *items) for items in zip(*operands)] if ndim else f(*operands)
 
-
 def map_rows(f: Callable[..., Any], ndim: int, *operands: Nested) -> Nested:
     """Like zip_map, but f gets whole rows and gives a row; a number counts as a row of one."""
     return zip_map(f, ndim - 1, *operands) if ndim else f(*[[x] for x in operands])[0]
-
 
 def broadcast_shape(name: str, *shapes: Shape) -> Shape:
     """The shape to which NumPy broadcasts the given ones; ValueError names the operation and all shapes.
@@ -925,7 +906,6 @@ def broadcast_shape(name: str, *shapes: Shape) -> Shape:
         sizes.append(different.pop() if different else 1)
     return tuple(sizes)
 
-
 def expand(data: Nested, shape: Shape, target: Shape) -> Nested:
     """data of the given shape, repeated to the target shape. Rows are repeated by reference, not copied.
 
@@ -939,7 +919,6 @@ def expand(data: Nested, shape: Shape, target: Shape) -> Nested:
     if shape[0] != target[0]:
         return [expand(data[0], shape[1:], target[1:])] * target[0]
     return data if shape[1:] == target[1:] else [expand(item, shape[1:], target[1:]) for item in data]
-
 
 def permuted(data: Nested, dims: Sequence[int]) -> Nested:
     """data with its dimensions in the order dims: (1, 0) transposes a matrix.
@@ -957,7 +936,6 @@ def permuted(data: Nested, dims: Sequence[int]) -> Nested:
         order.insert(i, order.pop(at))
     return data
 
-
 def reduce_dim(f: Callable[[List[Any]], Any], data: Nested, *dims: int) -> Nested:
     """f of the list of all numbers along these dimensions, which disappear.
 
@@ -969,7 +947,6 @@ def reduce_dim(f: Callable[[List[Any]], Any], data: Nested, *dims: int) -> Neste
     rest = [d for d in range(len(shape_of(data))) if d not in dims]
     blocks = permuted(data, [*rest, *dims])         # what is reduced comes last, as in one row
     return zip_map(f if len(dims) == 1 else lambda block: f(flat(block)), len(rest), blocks)
-
 
 def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
     """x @ w.T + bias, each row of x times each row of w: (..., n, k), (m, k), (m) -> (..., n, m).
@@ -990,9 +967,7 @@ def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
         return [[number * other for other in column] for number, in x]
     return [[sumprod(row, other) for other in w] for row in x]
 
-
 _BLOCK = 512
-
 
 def _in_blocks(x, w, bias):
     """The products of long rows, a part of all rows at a time: whole rows do not fit into the cache."""
@@ -1001,7 +976,6 @@ def _in_blocks(x, w, bias):
         part = products([row[i:i + _BLOCK] for row in x], [row[i:i + _BLOCK] for row in w])
         total = zip_map(operator.add, 2, total, part)
     return total
-
 
 def matmul(x: Nested, y: Nested) -> Nested:
     """The product of matrices: (..., n, k) and (k, m) -> (..., n, m)."""
@@ -1015,7 +989,6 @@ def matmul(x: Nested, y: Nested) -> Nested:
     arrange = operator.itemgetter(*[place.get(k, len(used)) for k in range(len(columns))])
     rows = products(x, [columns[k] for k in used + [zeros]])
     return zip_map(lambda row: list(arrange(row)), len(shape_of(x)) - 1, rows)
-
 
 # An index is a tuple with, for each dimension in turn: an int, a range, None (a new dimension), or a list
 # of ints, of such lists, or of tuples of ints (an int for each of several dimensions).
@@ -1038,7 +1011,6 @@ def take(data: Nested, index: Tuple[Any, ...]) -> Nested:
         return [take(data, rest)]
     return [take(data, (i if type(i) is tuple else (i,)) + rest) for i in first]
 
-
 def add_at(data: Nested, index: Tuple[Any, ...], values: Nested) -> Nested:
     """The opposite of take: data, which is changed, plus values at the index; what is named twice adds up.
 
@@ -1046,7 +1018,6 @@ def add_at(data: Nested, index: Tuple[Any, ...], values: Nested) -> Nested:
     [100, 0, 11]
     """
     return _put_at(data, index, values, lambda old, new: zip_map(operator.add, len(shape_of(old)), old, new))
-
 
 def _put_at(data, index, values, f):
     """data, which is changed: at the index, the old items become f(old, new)."""
@@ -1065,11 +1036,9 @@ def _put_at(data, index, values, f):
         data = _put_at(data, (i if type(i) is tuple else (i,)) + rest, value, f)
     return data
 
-
 def _slice(places):
     """A range of indices as a slice: a list does in one step what takes a loop over them many."""
     return slice(places.start, places.stop if places.stop >= 0 else None, places.step) if places else slice(0, 0)
-
 
 def _zero(data):
     """0 as a number of the kind in data."""
@@ -1077,11 +1046,9 @@ def _zero(data):
         data = data[0] if data else 0.0
     return type(data)(0)
 
-
 def _nan_or(best, row):
     """best(row), max or min, but nan when there is one, wherever it stands."""
     return next((x for x in row if x != x), None) or best(row)
-
 
 # Stable for any finite input, because the largest exponent is 0.
 
@@ -1091,11 +1058,9 @@ def _softmax(row):
     total = sum(exps)
     return [e / total for e in exps]
 
-
 def _logsumexp(row):
     top = _nan_or(max, row)
     return top if math.isinf(top) else top + math.log(sum([math.exp(x - top) for x in row]))
-
 
 def _log_softmax(row):
     top = max(row)
@@ -1122,12 +1087,10 @@ def _broadcast(operation, operands):
         return zip_map(lambda *numbers: _compute(operation.name, operation.forward, *numbers,
                                                  where=f" at index {next(places)}"), len(shape), *datas)
 
-
 def _tensor(name, x):
     """x as a Tensor; TypeError when it cannot be."""
     x = x if isinstance(x, Tensor) else _accepted(name, x, Tensor._operand(None, name, x))
     return x if isinstance(x, Tensor) else Tensor._from(x)
-
 
 def _unbroadcast(d, shape):
     """Undo broadcasting: sum the gradient d over the dimensions along which an operand was repeated."""
@@ -1158,9 +1121,7 @@ class _Pieces:
         out = Tensor._make(data, "put", tuple(self.pieces), [taken(index) for index in self.indices])
         return out if self.whole is None else out + self.whole
 
-
 _clock = [0]        # counts how often data of any Tensor were replaced
-
 
 def _tick(tensor, data):
     """Replace the data of a Tensor, and note when."""
@@ -1169,154 +1130,9 @@ def _tick(tensor, data):
 # These use no numbers of their operands: they may have changed before backward.
 _SHAPING = frozenset("+ - neg sum mean reshape permute broadcast_to index put cat cumsum".split())
 
-
 def _stale(g, out, *operands):
     raise RuntimeError("backward: x[i] = y has changed a Tensor, or has put one with a graph into it, and is not "
                        "recorded: use where(...), cat(...) or stack(...), or assign to a copy, x.detach()")
-
-
-def _dims(name, dim, ndim):
-    """dim (None or () for all, an int or several, negative from the end) as a sorted tuple."""
-    if dim is None or isinstance(dim, (tuple, list)) and not dim:
-        return tuple(range(ndim))
-    given = [_an_int(name, "a dim", d) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
-    for d in given:
-        if not -max(ndim, 1) <= d < max(ndim, 1):       # a single number takes 0 and -1, as in PyTorch
-            raise IndexError(f"{name}: dim {d} is out of range for a Tensor of {ndim} dimensions")
-    dims = sorted({d % ndim for d in given}) if ndim else []
-    if ndim and len(dims) < len(given):
-        raise ValueError(f"{name}: a dim appears twice in {dim}")
-    return tuple(dims)
-
-
-def _an_int(name, what, x):
-    """An int, or something that is one, as those of NumPy."""
-    try:
-        return x if type(x) is int else operator.index(None if isinstance(x, bool) else x)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: {what} must be an int, not {x!r:.80}") from None
-
-
-def _one_dim(name, dim, ndim):
-    """dim, one int, counted from the front; 0 for a Tensor of 0 dimensions."""
-    return (*_dims(name, (dim,), ndim), 0)[0]
-
-
-def _sizes(name, shape, least=0):
-    """A shape given as (2, 3) or ((2, 3),); no size below least."""
-    given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    sizes = tuple([_an_int(name, "a size", size) for size in given])
-    for size in sizes:
-        if size < least:
-            raise ValueError(f"{name}: size {size} in shape {sizes}")
-    if 0 in sizes[:-1]:
-        raise ValueError(f"{name}: nested lists cannot hold shape {sizes}: only the last size may be 0")
-    return sizes
-
-
-def _index(index, shape):
-    """An index as `take` wants it, checked against the shape; and the order of dimensions for it, or None."""
-    items = []
-    for i in index if isinstance(index, tuple) else (index,):
-        items += _index_items(i)
-    used = sum(i is not None and i is not Ellipsis for i in items)
-    dots = [k for k, i in enumerate(items) if i is Ellipsis]
-    if used > len(shape) or len(dots) > 1:
-        what = "more than one ..." if len(dots) > 1 else f"{used} indices"
-        raise IndexError(f"index: {what} for a Tensor of shape {shape}")
-    at = dots[0] if dots else len(items)
-    items[at:at + 1] = [slice(None)] * (len(shape) - used)
-    dims = iter(enumerate(shape))
-    items = [None if i is None else _in_range(i, *next(dims)) for i in items]
-    return _paired(items, len(shape))
-
-
-def _index_items(i):
-    """An item of an index; for a mask, the places where it is True, a list for each of its dimensions."""
-    if i is None or i is Ellipsis or isinstance(i, slice):
-        return [i]
-    if isinstance(i, (list, range)) or hasattr(i, "tolist"):
-        places = i.tolist() if hasattr(i, "tolist") else nested(i, "index")
-        if type(places) is list:
-            numbers = flat(places)
-            if True not in map(lambda x: type(x) is bool, numbers):
-                return [places]
-            shape = shape_of(places)
-            hits = [at for at, hit in zip(product(*map(range, shape)), numbers) if hit]
-            return [_Mask(column, size) for column, size in zip(zip(*hits) if hits else [()] * len(shape), shape)]
-        i = places
-    try:
-        return [operator.index(None if isinstance(i, bool) else i)]
-    except TypeError:
-        raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of bools") from None
-
-
-class _Mask(list):
-    """The places in one dimension where a mask of that size is True."""
-
-    def __init__(self, places, size):
-        super().__init__(places)
-        self.size = size
-
-
-def _in_range(i, dim, size):
-    """One item of an index, for a dimension of the given size: an int, a range, or a list of ints."""
-    if isinstance(i, slice):
-        if i.step == 0:
-            raise ValueError("index: the step of a slice must not be 0")
-        return range(*i.indices(size))
-    if isinstance(i, _Mask):
-        if i.size != size:
-            raise IndexError(f"index: a mask of size {i.size} for dimension {dim} of size {size}")
-        return list(i)
-    if isinstance(i, list):
-        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, size), len(shape_of(i)), i)
-    if not -size <= i < size:
-        raise IndexError(f"index: {i} is out of range for dimension {dim} of size {size}")
-    return i % size
-
-
-def _paired(items, ndim):
-    """Several lists of ints become one of tuples; what stands between them moves behind, as in NumPy."""
-    lists = [k for k, i in enumerate(items) if type(i) is list]
-    picks = [k for k, i in enumerate(items) if type(i) in (int, list)]
-    order, together = None, not lists or picks[-1] - picks[0] < len(picks)
-    if lists and not together and len(picks) > len(lists):
-        raise IndexError("index: ints and lists with something between are ambiguous; index in two steps")
-    if len(lists) > 1:
-        first, last = lists[0], lists[-1]
-        paired = [items[k] for k in picks if first <= k <= last]        # an int between two lists counts, too
-        shapes = list(map(shape_of, paired))
-        shape = broadcast_shape("index", *shapes)
-        rows = [expand(row, own, shape) for row, own in zip(paired, shapes)]
-        one = zip_map(lambda *places: places, len(shape), *rows)
-        if together:
-            items[first:last + 1] = [one]
-        else:
-            dims = [k - sum(i is None for i in items[:k]) for k in range(len(items))]
-            order = [dims[k] for k in lists] + [d for d in range(ndim) if d not in [dims[k] for k in lists]]
-            items = [one] + [i for i in items if type(i) is not list]
-    return order, tuple(items)
-
-
-def _shape_at(index, shape):
-    """The shape of what is at the index; ValueError where nested lists cannot hold it."""
-    sizes, dims = [], iter(shape)
-    for i in index:
-        if i is None:
-            sizes.append(1)
-        elif type(i) is not list:
-            size = next(dims)
-            sizes += [len(i)] if type(i) is range else []
-        else:
-            sizes += shape_of(i)
-            probe = i
-            while type(probe) is list and probe:
-                probe = probe[0]
-            for _ in probe if type(probe) is tuple else (0,):
-                next(dims)
-    return _sizes("index", (*sizes, *dims))
-
 
 def _reduction(name, doc, f, rule=None, least=0):
     """A method that reduces dimensions. rule(g, out, x, dims) gets g and out with these dimensions kept."""
@@ -1985,9 +1801,7 @@ class _Random:
     def doubles(self, count):
         return [random.random() for _ in range(count)]
 
-
 _rng = _Random()
-
 
 def _augmented(name):
     """An operator such as +=. Of a parameter it is an update in place, and only under no_grad."""
@@ -2004,22 +1818,18 @@ def _augmented(name):
         return self
     return method
 
-
 for _name, _entry in _ARITHMETIC.items():
     setattr(Tensor, f"__i{_name}__", _augmented(_entry[0]))
-
 
 _where = _operation("where", lambda c, x, y: x if c else y, None,
                     lambda g, out, c, x, y: _where(c, g, _zero(g._data)),
                     lambda g, out, c, x, y: _where(c, _zero(g._data), g))
-
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
     """a where condition is true (not 0), b elsewhere; all three broadcast. The condition is a constant."""
     if isinstance(condition, bool):
         raise TypeError(f"where: the condition is {condition}, a comparison that gave one bool; compare a Tensor")
     return _where(_tensor("where", condition).detach(), a, b)
-
 
 def cat(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     """Tensors joined along dim; their other sizes must be equal (ValueError)."""
@@ -2039,7 +1849,6 @@ def cat(tensors: Iterable[Any], dim: int = 0) -> Tensor:
         return lambda g, out, *parts: g._take((*map(range, g._shape[:d]), range(start, end)))
     return Tensor._make(copied(data), "cat", parts, list(map(piece, ends, ends[1:])))
 
-
 def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new dimension."""
     parts = [_tensor("stack", t) for t in _listed("stack", tensors)]
@@ -2048,7 +1857,6 @@ def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
         raise ValueError(f"stack: shapes {shapes} differ" if parts else "stack: no tensors")
     at = _one_dim("stack", dim, parts[0].ndim + 1)
     return cat([t.unsqueeze(at) for t in parts], at)
-
 
 def one_hot(indices: Any, num_classes: Optional[int] = None) -> Tensor:
     """Rows of 0 with a 1 at the index: (...) -> (..., num_classes), by default the largest index + 1. Constant."""
@@ -2059,7 +1867,6 @@ def one_hot(indices: Any, num_classes: Optional[int] = None) -> Tensor:
         if not 0 <= i < n:
             raise ValueError(f"one_hot: index {i} for {n} classes")
     return Tensor._from(zip_map(lambda i: [int(i == j) for j in range(n)], indices.ndim, indices._data))
-
 
 def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """x @ weight.T + bias as one node: (..., nin), (nout, nin), (nout) -> (..., nout)."""
@@ -2573,7 +2380,141 @@ def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
 
 
 # ---- Small print -----------------------------------------------------------------------------------
-# How Tensors look, where arange ends, and no_grad around generators.
+# Dims, sizes and indices as users write them; how Tensors look; where arange ends; no_grad around generators.
+
+def _dims(name, dim, ndim):
+    """dim (None or () for all, an int or several, negative from the end) as a sorted tuple."""
+    if dim is None or isinstance(dim, (tuple, list)) and not dim:
+        return tuple(range(ndim))
+    given = [_an_int(name, "a dim", d) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
+    for d in given:
+        if not -max(ndim, 1) <= d < max(ndim, 1):       # a single number takes 0 and -1, as in PyTorch
+            raise IndexError(f"{name}: dim {d} is out of range for a Tensor of {ndim} dimensions")
+    dims = sorted({d % ndim for d in given}) if ndim else []
+    if ndim and len(dims) < len(given):
+        raise ValueError(f"{name}: a dim appears twice in {dim}")
+    return tuple(dims)
+
+def _an_int(name, what, x):
+    """An int, or something that is one, as those of NumPy."""
+    try:
+        return x if type(x) is int else operator.index(None if isinstance(x, bool) else x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: {what} must be an int, not {x!r:.80}") from None
+
+def _one_dim(name, dim, ndim):
+    """dim, one int, counted from the front; 0 for a Tensor of 0 dimensions."""
+    return (*_dims(name, (dim,), ndim), 0)[0]
+
+def _sizes(name, shape, least=0):
+    """A shape given as (2, 3) or ((2, 3),); no size below least."""
+    given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    sizes = tuple([_an_int(name, "a size", size) for size in given])
+    for size in sizes:
+        if size < least:
+            raise ValueError(f"{name}: size {size} in shape {sizes}")
+    if 0 in sizes[:-1]:
+        raise ValueError(f"{name}: nested lists cannot hold shape {sizes}: only the last size may be 0")
+    return sizes
+
+def _index(index, shape):
+    """An index as `take` wants it, checked against the shape; and the order of dimensions for it, or None."""
+    items = []
+    for i in index if isinstance(index, tuple) else (index,):
+        items += _index_items(i)
+    used = sum(i is not None and i is not Ellipsis for i in items)
+    dots = [k for k, i in enumerate(items) if i is Ellipsis]
+    if used > len(shape) or len(dots) > 1:
+        what = "more than one ..." if len(dots) > 1 else f"{used} indices"
+        raise IndexError(f"index: {what} for a Tensor of shape {shape}")
+    at = dots[0] if dots else len(items)
+    items[at:at + 1] = [slice(None)] * (len(shape) - used)
+    dims = iter(enumerate(shape))
+    items = [None if i is None else _in_range(i, *next(dims)) for i in items]
+    return _paired(items, len(shape))
+
+def _index_items(i):
+    """An item of an index; for a mask, the places where it is True, a list for each of its dimensions."""
+    if i is None or i is Ellipsis or isinstance(i, slice):
+        return [i]
+    if isinstance(i, (list, range)) or hasattr(i, "tolist"):
+        places = i.tolist() if hasattr(i, "tolist") else nested(i, "index")
+        if type(places) is list:
+            numbers = flat(places)
+            if True not in map(lambda x: type(x) is bool, numbers):
+                return [places]
+            shape = shape_of(places)
+            hits = [at for at, hit in zip(product(*map(range, shape)), numbers) if hit]
+            return [_Mask(column, size) for column, size in zip(zip(*hits) if hits else [()] * len(shape), shape)]
+        i = places
+    try:
+        return [operator.index(None if isinstance(i, bool) else i)]
+    except TypeError:
+        raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of bools") from None
+
+
+class _Mask(list):
+    """The places in one dimension where a mask of that size is True."""
+
+    def __init__(self, places, size):
+        super().__init__(places)
+        self.size = size
+
+def _in_range(i, dim, size):
+    """One item of an index, for a dimension of the given size: an int, a range, or a list of ints."""
+    if isinstance(i, slice):
+        if i.step == 0:
+            raise ValueError("index: the step of a slice must not be 0")
+        return range(*i.indices(size))
+    if isinstance(i, _Mask):
+        if i.size != size:
+            raise IndexError(f"index: a mask of size {i.size} for dimension {dim} of size {size}")
+        return list(i)
+    if isinstance(i, list):
+        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, size), len(shape_of(i)), i)
+    if not -size <= i < size:
+        raise IndexError(f"index: {i} is out of range for dimension {dim} of size {size}")
+    return i % size
+
+def _paired(items, ndim):
+    """Several lists of ints become one of tuples; what stands between them moves behind, as in NumPy."""
+    lists = [k for k, i in enumerate(items) if type(i) is list]
+    picks = [k for k, i in enumerate(items) if type(i) in (int, list)]
+    order, together = None, not lists or picks[-1] - picks[0] < len(picks)
+    if lists and not together and len(picks) > len(lists):
+        raise IndexError("index: ints and lists with something between are ambiguous; index in two steps")
+    if len(lists) > 1:
+        first, last = lists[0], lists[-1]
+        paired = [items[k] for k in picks if first <= k <= last]        # an int between two lists counts, too
+        shapes = list(map(shape_of, paired))
+        shape = broadcast_shape("index", *shapes)
+        rows = [expand(row, own, shape) for row, own in zip(paired, shapes)]
+        one = zip_map(lambda *places: places, len(shape), *rows)
+        if together:
+            items[first:last + 1] = [one]
+        else:
+            dims = [k - sum(i is None for i in items[:k]) for k in range(len(items))]
+            order = [dims[k] for k in lists] + [d for d in range(ndim) if d not in [dims[k] for k in lists]]
+            items = [one] + [i for i in items if type(i) is not list]
+    return order, tuple(items)
+
+def _shape_at(index, shape):
+    """The shape of what is at the index; ValueError where nested lists cannot hold it."""
+    sizes, dims = [], iter(shape)
+    for i in index:
+        if i is None:
+            sizes.append(1)
+        elif type(i) is not list:
+            size = next(dims)
+            sizes += [len(i)] if type(i) is range else []
+        else:
+            sizes += shape_of(i)
+            probe = i
+            while type(probe) is list and probe:
+                probe = probe[0]
+            for _ in probe if type(probe) is tuple else (0,):
+                next(dims)
+    return _sizes("index", (*sizes, *dims))
 
 def _corners(data):
     """Three items from each end of each dimension of more than six."""
@@ -3523,11 +3464,9 @@ def _MANY(g, node):
     numbers = [p._data if isinstance(p, Node) else p for p in node._a]
     return [(p, rule(g, node._data, *numbers)) for p, rule in zip(node._a, node._made[1]) if rule]
 
-
 def _made_by(name, rules):
     """_made of an operation of one or two operands, a plain number where there is no rule."""
     return (name, rules, *rules, None)[:4]
-
 
 def _get_operands(node):
     made = node._made
@@ -3536,7 +3475,6 @@ def _get_operands(node):
     if made[3] is _MANY:
         return node._a
     return (node._a, node._b) if len(made[1]) == 2 else (node._a,)
-
 
 @staticmethod
 def _make_value(data, op, operands, rules):
@@ -3554,7 +3492,6 @@ def _make_value(data, op, operands, rules):
         _refuse_frozen(f"{op} without a graph", *operands)
     return out
 
-
 def _fast_init(self, data, *more, label=""):
     if type(data) not in _PLAIN or more:
         return _slow_init(self, data, *more, label=label)
@@ -3565,10 +3502,8 @@ def _fast_init(self, data, *more, label=""):
     self._a = self._b = None
     self._uses = 0
 
-
 _slow_init, Value.__init__ = Value.__init__, wraps(Value.__init__)(_fast_init)
 Value._make, Value._operands = _make_value, property(_get_operands, lambda node, operands: None)
-
 
 def _fast_operators(operation, general, general_reflected):
     """Operators of Values that fill the slots of the result themselves."""
@@ -3613,13 +3548,11 @@ def _fast_operators(operation, general, general_reflected):
 
     return method, reflected
 
-
 _BOTH = {symbol: _made_by(symbol, _OPERATIONS[symbol].rules) for symbol, *_ in _ARITHMETIC.values()}
 for _name, (_symbol, *_) in _ARITHMETIC.items():
     _pair = f"__{_name}__", f"__r{_name}__"
     for _dunder, _operator in zip(_pair, _fast_operators(_OPERATIONS[_symbol], *[getattr(Node, n) for n in _pair])):
         setattr(Value, _dunder, _operator)
-
 
 def _fast_function(general):
     """Functions likewise; and straight to forward for plain floats, with which rules call them."""
@@ -3643,14 +3576,11 @@ def _fast_function(general):
         return out
     return wraps(general)(function)
 
-
 for _name in FUNCTIONS:
     FUNCTIONS[_name] = globals()["_round" if _name == "round" else _name] = _fast_function(FUNCTIONS[_name])
     setattr(Node, _name, FUNCTIONS[_name])
 
-
 _any_gate = _gate
-
 
 def _gate(g, x):
     return (g if x > 0 else 0.0) if type(g) is float is type(x) and x == x else _any_gate(g, x)
@@ -3691,14 +3621,12 @@ class _Row(Node):
     def __reduce__(self):       # a copy of a neuron has no row yet
         return type(None), ()
 
-
 @lru_cache(maxsize=None)
 def _row_rules(n):
     """Of a row of n Values, for the general pass; _PAY_ROW has all pairs at once."""
     def item(i):
         return lambda pairs, out, *values: sum([g * (*other._operands, 1)[i] for g, other in pairs])
     return tuple(map(item, range(n)))
-
 
 def _PAY_ROW(pairs, row):
     """What a row pays to its Values: column by column, the sum of g * the other rows."""
@@ -3708,11 +3636,9 @@ def _PAY_ROW(pairs, row):
     gs, others = zip(*pairs)
     return [(v, sumprod(gs, column)) for v, rule, column in zip(row._a, row._made[1], zip(*others)) if rule]
 
-
 _PAIRS = lambda g, out, w, x: [(g, x)], lambda g, out, w, x: [(g, w)]
 _DOTS = {(True, True): _made_by("dot", _PAIRS), (True, False): _made_by("dot", (_PAIRS[0], None)),
          (False, True): _made_by("dot", (None, _PAIRS[1])), (False, False): _LEAF}
-
 
 def _dot(w, x):
     """The dot product of two rows; the last weight is the bias, the last input its 1."""
@@ -3730,7 +3656,6 @@ def _dot(w, x):
             _refuse_frozen("dot without a graph", *w._operands, *x._operands)
     return out
 
-
 @wraps(dot)
 def _fast_dot(weights, inputs, bias=0):
     ws, xs = _listed("dot", weights), _listed("dot", inputs)
@@ -3738,9 +3663,7 @@ def _fast_dot(weights, inputs, bias=0):
         raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
     return _dot(_Row((*ws, bias)), _Row(tuple(xs), (1,)))
 
-
 dot = _fast_dot
-
 
 def _neuron(self, x):
     """A neuron that keeps its weights as a row for all examples, until one of them changes."""
@@ -3753,16 +3676,13 @@ def _neuron(self, x):
         raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(self.w)} expected")
     return self._act(_dot(row, x))
 
-
 def _layer(self, x):
     """A layer makes the row of its inputs once."""
     x = _Row(tuple(_inputs(x)), (1,))
     out = [neuron(x) for neuron in self.neurons]
     return out[0] if len(out) == 1 else out
 
-
 Neuron.__call__, Layer.__call__ = wraps(Neuron.__call__)(_neuron), wraps(Layer.__call__)(_layer)
-
 
 @property
 def _prev(self):
@@ -3773,9 +3693,7 @@ def _prev(self):
         operands = (*weights, *inputs, bias)
     return tuple([self._node(operand) for operand in operands])
 
-
 Node._prev = _prev
-
 
 # The pass on plain numbers, which are in slots of the nodes.
 
@@ -3786,7 +3704,6 @@ def _in_slots(root, seed, finish):
     if _tracing or _lock._is_owned():       # owned by this thread: we are inside a pass that uses the slots
         return False
     with _lock: return _locked_pass(root, seed, finish)
-
 
 def _locked_pass(root, seed, finish):
     nodes, kept = [root], []
@@ -3802,7 +3719,6 @@ def _locked_pass(root, seed, finish):
         if not isinstance(error, Exception):
             raise
     return False
-
 
 def _count_uses(nodes, kept):
     """Append every node below nodes[0], and count its uses; to kept, those with a gradient."""
@@ -3834,7 +3750,6 @@ def _count_uses(nodes, kept):
     if foreign and not foreign.isdisjoint([node._made[0] for node in nodes]):
         raise ValueError("a rule from outside")
 
-
 def _count_many(node, db, rules, push):
     for p, rule in zip(node._a, rules):
         if rule is not None:
@@ -3843,7 +3758,6 @@ def _count_many(node, db, rules, push):
             p._uses += 1
     if db is _PAY_ROW:
         node._paid = []                 # pairs (g, numbers of the other row)
-
 
 def _pay(root):
     """The chain rule. The rules of + and *, most of what scalar code does, and dot are written out: a call costs
@@ -3904,7 +3818,6 @@ def _pay(root):
         else:
             a._uses -= 1
 
-
 def _write(nodes, kept):
     """Add to .grad, all or nothing."""
     before = [node._grad for node in kept]
@@ -3921,9 +3834,7 @@ def _write(nodes, kept):
             node._grad = g
         raise
 
-
 _general_pass = _gradients
-
 
 def _gradients(root, seed, create_graph=False):
     found = {}
@@ -3931,7 +3842,6 @@ def _gradients(root, seed, create_graph=False):
         if _in_slots(root, seed, lambda nodes, kept: found.update([(node, node._paid) for node in nodes])):
             return found
     return _general_pass(root, seed, create_graph)
-
 
 @wraps(Node.backward)
 def _backward_of_value(self, gradient=None):
@@ -3942,9 +3852,7 @@ def _backward_of_value(self, gradient=None):
     if not _in_slots(self, seed, _write):
         _add_to_grads(_general_pass(self, seed))
 
-
 Value.backward = _backward_of_value
-
 
 # Rows of Tensors: a comprehension instead of a call for each number.
 
@@ -3952,14 +3860,11 @@ def _relu_rows(ndim, xs):
     zero = _zero(xs)
     return map_rows(lambda row: [zero if x < 0 else x for x in row], ndim, xs)
 
-
 def _gate_rows(ndim, gs, xs):
     zero = _zero(gs)
     return map_rows(lambda g, x: [zero if xi <= 0 else gi for gi, xi in zip(g, x)], ndim, gs, xs)
 
-
 _ROW_FORMS, _by_number = {"relu": _relu_rows, "gate": _gate_rows}, _broadcast
-
 
 def _broadcast(operation, operands):
     x, y = operands[0], operands[-1]
@@ -3972,7 +3877,6 @@ def _broadcast(operation, operands):
         except (ArithmeticError, ValueError, TypeError):
             pass
     return _by_number(operation, operands)
-
 
 if sys.implementation.name == "cpython":    # the same, without a call; PyPy's may be that of another node, too
     Value.__hash__ = Tensor.__hash__ = object.__hash__
