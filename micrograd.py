@@ -2935,7 +2935,7 @@ class _Writer:
     def __init__(self, program, in_c):
         from keyword import kwlist
         reserved = [*kwlist, *_C_FUNCTIONS, "math", "abs", "round", *(_C_WORDS if in_c else ())]
-        self.taken = {"t": 0, **dict.fromkeys(reserved, 1)}
+        self.taken = {"": 0, **dict.fromkeys(reserved, 1)}
         self.program, self.in_c, self.texts, self.folded, self.lines = program, in_c, {}, set(), []
         self.name = self.new_name(program.name, "f")
         self.title = f"{self.name}{' and its gradient' * bool(program.gradients)}, by micrograd.py."
@@ -2946,10 +2946,10 @@ class _Writer:
     def new_name(self, *wanted):
         """A name that is not taken, close to the first of these that can be one."""
         words = ["".join([c if c.isalnum() and c < "~" else "_" for c in x]).strip("_") for x in wanted]
-        base = name = next(filter(str.isidentifier, words), "t")
-        while name in self.taken:
+        base = name = next(filter(str.isidentifier, words), "")
+        while not name or name in self.taken:
             self.taken[base] += 1
-            name = f"{base}{'_' * (base != 't')}{self.taken[base]}"
+            name = f"{base}_{self.taken[base]}" if base else f"t{self.taken[base]}"
         self.taken[name] = 1
         return name
 

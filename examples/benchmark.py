@@ -8,7 +8,7 @@
 "By hand" is backpropagation worked out on paper (by_hand.py). NumPy, by hand too, and PyTorch, in
 float64, take part where they are installed. A peer is another micrograd in a wheel, or a script like
 microgpt; both run unchanged. All start from the same numbers, and the benchmark stops where their losses
-differ.
+differ. "Traced" is the source code that `trace` makes of a function of Values, "untraced" the engine.
 """
 from common import can_print, start
 import argparse
@@ -31,7 +31,7 @@ import versus
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "micrograd.py"
-NODES, NAMES, LR, L2 = 10_000, 8, 0.05, 1e-4
+NODES, NAMES, CALLS, LR, L2 = 10_000, 8, 500, 0.05, 1e-4
 
 
 # --------------------------------------------------------------------------------------------- the races
@@ -162,6 +162,55 @@ def demo_step(Value, MLP):
     return step
 
 
+def rosenbrock(x):
+    """The valley of Rosenbrock: easy to find, hard to follow."""
+    return sum(100 * (b - a ** 2) ** 2 + (1 - a) ** 2 for a, b in zip(x, x[1:]))
+
+
+def recurrence(numbers):
+    """A small network that reads its own output, 20 times."""
+    w, x = numbers
+    for _ in range(20):
+        x = (w * x + 0.1).tanh()
+    return x
+
+
+FUNCTIONS = {"rosenbrock": (rosenbrock, [0.1 * i for i in range(10)], "Rosenbrock of 10 variables"),
+             "recurrence": (recurrence, [0.9, 0.3], "20 times tanh(w x + 0.1)")}
+
+
+def graph_of(Value, f):
+    """The function that gives the value of f and its gradient by way of a graph."""
+    def value_and_gradient(numbers):
+        values = [Value(x) for x in numbers]
+        out = f(values)
+        out.backward()
+        return out.data, [v.grad for v in values]
+    return value_and_gradient
+
+
+def calls(value_and_gradient, numbers):
+    """A function that makes CALLS calls, and returns the sum of what the last one gave."""
+    def step():
+        for _ in range(CALLS):
+            value, gradient = value_and_gradient(numbers)
+        return value + sum(gradient)
+    return step
+
+
+def traced_race(name, budget):
+    """A function and its gradient as plain code, by hand, and as a graph."""
+    from micrograd import Value, trace
+    f, numbers, _ = FUNCTIONS[name]
+    traced = trace(f, numbers)
+
+    def plain(numbers):
+        value, (gradient,) = traced(numbers)
+        return value, gradient
+    return race({OURS: calls(plain, numbers), "by hand": calls(getattr(by_hand, name), numbers),
+                 "untraced": calls(graph_of(Value, f), numbers)}, budget)
+
+
 def run_script(path):
     """Run microgpt for NAMES steps: its Value, the seconds that the steps took, and their mean loss."""
     class Enough(Exception):
@@ -189,7 +238,10 @@ def scalar_race(path, budget):
     sys.path.insert(0, path)
     from micrograd.engine import Value
     from micrograd.nn import MLP
-    return race({"chain": lambda: chain_of(Value, NODES), "demo": demo_step(Value, MLP)}, budget)
+    works = {name: calls(graph_of(Value, f), numbers) for name, (f, numbers, _) in FUNCTIONS.items()
+             if name == "rosenbrock" or hasattr(Value, "tanh")}
+    works.update(chain=lambda: chain_of(Value, NODES), demo=demo_step(Value, MLP))
+    return race(works, budget)
 
 
 def growth(path, budget):
@@ -248,7 +300,7 @@ def serve(job, path, budget):
 
 def scalar_races(peers, budget, turns):
     """{work: {name: [best seconds, losses]}} for the scalar work of micrograd.py and peers, in turns."""
-    found = {"chain": {}, "demo": {}, "gpt": {}}
+    found = {work: {} for work in ("chain", "demo", "gpt", *FUNCTIONS)}
     for _ in range(turns):
         for name, path in {OURS: ROOT, **peers}.items():
             for work, (seconds, losses) in worker("scalar_race", path, budget / turns).items():
@@ -275,6 +327,9 @@ def rows(peers, budget, turns):
     scalars = scalar_races(peers, budget, turns)
     yield f"a chain of {NODES:,} scalar operations, each", NODES, scalars["chain"]
     yield "moons 2-16-16-1, 100 points, Values", 1, scalars["demo"]
+    for name, (_, _, text) in FUNCTIONS.items():
+        del scalars[name][OURS]     # the engine: it is in the race below, as "untraced"
+        yield f"{text}, traced", CALLS, {**traced_race(name, budget / 2), **scalars[name]}
     found = mlp_race([2, 16, 16, 1], *versus.moons(), L2, budget)
     yield "moons 2-16-16-1, 100 points, Tensors", 1, found
     found = mlp_race([784, 128, 64, 10], *versus.digits(), 0, 2 * budget)

@@ -209,3 +209,29 @@ def gpt_by_hand(weights, heads, examples):
         weights[:] = [[list(islice(numbers, len(row))) for row in rows] for rows in weights]
         return loss
     return lambda: sum(adam_step(next(steps), *example) for example in examples) / len(examples)
+
+
+# ------------------------------------------------------------------------------ by hand, on single numbers
+
+def rosenbrock(x):
+    """The sum of 100 (b - a²)² + (1 - a)² over neighbours a, b in x, and its gradient."""
+    value, gradient = 0.0, [0.0] * len(x)
+    for i, (a, b) in enumerate(zip(x, x[1:])):
+        u, v = b - a * a, 1 - a
+        value += 100 * u * u + v * v
+        gradient[i] -= 400 * u * a + 2 * v
+        gradient[i + 1] = 200 * u
+    return value, gradient
+
+
+def recurrence(numbers):
+    """x of w and x after 20 times x = tanh(w x + 0.1), and its gradient."""
+    w, x = numbers
+    xs, g_w, g = [x], 0.0, 1.0
+    for _ in range(20):
+        xs.append(math.tanh(w * xs[-1] + 0.1))
+    for before, after in zip(xs[-2::-1], xs[:0:-1]):
+        g *= 1 - after * after
+        g_w += g * before
+        g *= w
+    return xs[-1], [g_w, g]
