@@ -3452,6 +3452,311 @@ def _link(x0, y0, x1, y1, x2, arrow, turn):
     return f'<path d="{path}" fill="none" stroke="#848d97" stroke-width="1.3"/>'
 
 
+# ---- The names of the course -----------------------------------------------------------------------
+# import micrograd as torch, import micrograd.nn.functional as F: code for PyTorch, such as the lectures
+# of Zero to Hero, runs with nothing else changed. The names hand over to what is there; new are only
+# PyTorch's random numbers. What these functions make are constants unless requires_grad=True:
+# tensor(...) is for data, Tensor(...) for what learns.
+
+engine = nn = functional = optim = init = sys.modules[__name__]
+for _alias in ("engine", "nn", "nn.functional", "nn.init", "optim"):
+    sys.modules.setdefault(f"{__name__}.{_alias}", engine)
+
+uint8 = int8 = int16 = int32 = int64 = short = long = int       # float, int, bool: see __getattr__
+bfloat16 = float16 = float32 = float64 = half = double = float
+inference_mode, clip_grad_norm_, device = no_grad, clip_grad_norm, str
+
+class cuda:
+    """There is none."""
+    is_available = staticmethod(lambda: False)
+    manual_seed = manual_seed_all = synchronize = empty_cache = staticmethod(lambda *seed: None)
+
+class Generator:
+    """PyTorch's random numbers: after manual_seed(n), the same draws in the same order give the same.
+
+    They are made of words of 32 bits from the Mersenne Twister, which is Python's generator too, but is
+    seeded in another way; without a seed, of Python's words. Numbers are float32 where PyTorch's are.
+
+    >>> Generator().manual_seed(42).uniform(0, 1, 2)
+    [0.8822692632675171, 0.9150039553642273]
+    """
+
+    def __init__(self) -> None:
+        self._bits: Callable[[int], int] = random.getrandbits
+        self._spare: List[float] = []
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start from an int; gives the generator itself."""
+        words = [operator.index(seed) & 0xFFFFFFFF]
+        for i in range(1, 624):                         # Knuth's recurrence
+            words.append(1812433253 * (words[-1] ^ words[-1] >> 30) + i & 0xFFFFFFFF)
+        twister = random.Random(0)
+        twister.setstate((3, (*words, 624), None))
+        self._bits, self._spare = twister.getrandbits, []
+        return self
+
+    def _words(self, count, pairs=False):
+        words = iter([self._bits(32) for _ in range(2 * count if pairs else count)])
+        return [high << 32 | low for high, low in zip(words, words)] if pairs else words
+
+    def uniform(self, low: float, high: float, count: int) -> List[float]:
+        """Numbers from low to high, of 24 bits."""
+        low, high = _float32([low, high])
+        span, = _float32([high - low])
+        return _float32([word % 2**24 * 2.0**-24 * span + low for word in self._words(count)])
+
+    def doubles(self, count: int) -> List[float]:
+        """Numbers from 0 to 1, of 53 bits."""
+        return [word % 2**53 * 2.0**-53 for word in self._words(count, pairs=True)]
+
+    def normal(self, mean: float, std: float, count: int) -> List[float]:
+        """Normal numbers, by Box and Muller: in blocks of 16, or in pairs if they are fewer."""
+        if count < 16:
+            return _float32([self._normal() * std + mean for _ in range(count)])
+        starts, numbers = self.uniform(0, 1, count), []
+        for i in range(0, count - 15, 16):
+            numbers += _normals(starts[i:i + 16], mean, std)
+        if count % 16:                                  # the last block is drawn anew
+            numbers[count - 16:] = _normals(self.uniform(0, 1, 16), mean, std)
+        return numbers
+
+    def _normal(self):
+        if not self._spare:
+            x, y = self.doubles(2)
+            radius, angle = math.sqrt(-2 * math.log1p(-y)), 2 * math.pi * x
+            self._spare = [radius * math.sin(angle), radius * math.cos(angle)]
+        return self._spare.pop()
+
+    def integers(self, low: int, high: int, count: int) -> List[int]:
+        """Ints from low up to high, which is left out."""
+        return [low + word % (high - low) for word in self._words(count, pairs=high - low >= 2**28)]
+
+    def permutation(self, count: int) -> List[int]:
+        """The ints below count, shuffled."""
+        places = list(range(count))
+        for i, word in enumerate(self._words(count - 1)):
+            j = i + word % (count - i)
+            places[i], places[j] = places[j], places[i]
+        return places
+
+    def choices(self, weights: List[float], count: int, replacement: bool) -> List[int]:
+        """Places in weights, drawn as often as the weights say."""
+        weights = _float32(weights)
+        if replacement and count > 1:
+            sums = list(accumulate(weights, lambda total, p: _float32([total + p])[0]))
+            sums = _float32([total / sums[-1] for total in sums])
+            return [bisect_left(sums, x) for x in self.doubles(count)]
+        waits = _float32([-math.log1p(-x) for x in self.doubles(len(weights))])
+        first = _float32([p / wait for p, wait in zip(weights, waits)])     # the larger, the sooner
+        return sorted(range(len(weights)), key=first.__getitem__, reverse=True)[:count]
+
+def _float32(numbers):
+    form = f"{len(numbers)}f"
+    return list(struct.unpack(form, struct.pack(form, *numbers)))
+
+def _normals(block, mean, std):
+    """Sixteen normal numbers from sixteen uniform ones, in PyTorch's order and with its roundings."""
+    mean, std, turn = _float32([mean, std, 2 * math.pi])
+    radii = _float32([math.sqrt(-2 * math.log(1 - x)) for x in block[:8]])
+    angles = _float32([turn * x for x in block[8:]])
+    waves = _float32([*map(math.cos, angles), *map(math.sin, angles)])
+    return _float32([radius * wave * std + mean for radius, wave in zip(radii * 2, waves)])
+
+def manual_seed(seed: int) -> Generator:
+    """From now on all random numbers are PyTorch's for this seed, those of modules too."""
+    global _rng
+    _rng = generator = Generator().manual_seed(seed)
+    return generator
+
+def _drawing(generator):
+    """Who draws: the given Generator, that of manual_seed, or one without a seed."""
+    return generator or (_rng if isinstance(_rng, Generator) else Generator())
+
+def _creation(make):
+    """A function that makes constants, with PyTorch's keywords."""
+    def function(*args, dtype=None, device="cpu", requires_grad=False, **options):
+        x = make(*args, **options)
+        x.requires_grad = False
+        x = x.to(device, dtype)
+        x.requires_grad = bool(requires_grad)
+        return x
+    function.__name__, function.__doc__ = make.__name__, make.__doc__
+    return function
+
+@_creation
+def tensor(data):
+    """A constant with a copy of data, that learns if requires_grad=True. dtype: float, int or bool."""
+    return Tensor(data)
+
+@_creation
+def full_like(x, value):
+    """One number everywhere, in the shape of x and of its kind of numbers."""
+    return Tensor._from(zip_map(lambda old: type(old)(value), x.ndim, x._data))
+
+zeros, ones, full, eye, arange = map(_creation, (
+    Tensor.zeros, Tensor.ones, Tensor.full, Tensor.eye, Tensor.arange))
+empty, zeros_like, ones_like = zeros, partial(full_like, value=0), partial(full_like, value=1)
+
+@_creation
+def linspace(start, end, steps):
+    """`steps` numbers from start to end, both included, at equal distances."""
+    step = (end - start) / max(steps - 1, 1)
+    return Tensor([start + i * step if 2 * i < steps else end - (steps - 1 - i) * step
+                   for i in range(steps)])
+
+@_creation
+def rand(*shape, generator=None):
+    """Uniform random numbers from 0 to 1."""
+    return Tensor._fill("rand", shape, partial(_drawing(generator).uniform, 0, 1), False)
+
+@_creation
+def randn(*shape, generator=None):
+    """Normal random numbers of mean 0 and standard deviation 1."""
+    return Tensor._fill("randn", shape, partial(_drawing(generator).normal, 0, 1), False)
+
+@_creation
+def randint(low=0, high=None, size=None, generator=None):
+    """randint(high, size) or randint(low, high, size): random ints from 0 or low up to high - 1."""
+    if size is None:
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if not low < high:
+        raise ValueError(f"randint: there are no ints from {low} up to {high}")
+    return Tensor._fill("randint", (size,), partial(_drawing(generator).integers, low, high), False)
+
+@_creation
+def randperm(n, generator=None):
+    """The ints below n, shuffled."""
+    return Tensor._from(_drawing(generator).permutation(n))
+
+def _course(f):
+    """Make this function a method of Tensor, too."""
+    setattr(Tensor, f.__name__, f)
+    return f
+
+@_course
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
+                generator: Optional[Generator] = None) -> Tensor:
+    """Places in each row, drawn as often as its numbers say: (..., n) -> (..., num_samples).
+
+    They need not add up to 1. ValueError for one below 0, inf or nan, and where fewer are above 0 than
+    are drawn without replacement.
+    """
+    x, rng, least = _tensor("multinomial", input), _drawing(generator), 1 if replacement else num_samples
+
+    def drawn(row):
+        if not all([0 <= p < math.inf for p in row]) or sum(map(bool, row)) < least:
+            raise ValueError(f"multinomial: cannot draw {num_samples} from {row!r:.200}")
+        return rng.choices(row, num_samples, replacement)
+    return Tensor._from(map_rows(drawn, x.ndim, x._data))
+
+@_course
+def gather(input: Tensor, dim: int, index: Any) -> Tensor:
+    """What stands where index says along dim, and in its own place along the others; shaped as index."""
+    x, index = _tensor("gather", input), _tensor("gather", index)
+    places = [arange(n).reshape([n if i == k else 1 for i in range(index.ndim)])
+              for k, n in enumerate(index.shape)]
+    places[dim] = index
+    return x[tuple(places)]
+
+@_course
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True) -> Any:
+    """A pair (values, indices): the k largest (or smallest) along dim, in order."""
+    x = _tensor("topk", input)
+    if not 0 < k <= x.size(dim):
+        raise ValueError(f"topk: k must be from 1 to {x.size(dim)}, the size of dim {dim}, not {k!r}")
+
+    def best(row):
+        return sorted(range(len(row)), key=row.__getitem__, reverse=largest)[:k]
+    places = x.detach()._along("topk", best, dim, None)
+    return _Extreme(gather(x, dim, places), places)
+
+@_course
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """All elements moved on by shifts along dims, the last to the start; without dims, as one row."""
+    x = _tensor("roll", input)
+    if dims is None:
+        return roll(x.reshape(-1), shifts, 0).reshape(x.shape)
+    for shift, d in [(shifts, dims)] if isinstance(dims, int) else zip(shifts, dims):
+        ahead = shift % x.size(d)
+        x = cat(x.split([x.size(d) - ahead, ahead], d)[::-1], d) if ahead else x
+    return x
+
+@_course
+def allclose(input: Tensor, other: Any, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+    """Is |x - y| <= atol + rtol * |y| everywhere?"""
+    x, y = _tensor("allclose", input), _tensor("allclose", other)
+    shape = broadcast_shape("allclose", x.shape, y.shape)
+    pairs = zip(*[flat(expand(z._data, z.shape, shape)) for z in (x, y)])
+    return all([a == b or abs(a - b) <= atol + rtol * abs(b) for a, b in pairs])
+
+@_course
+def histogram(input: Tensor, bins: int = 100, *, range: Optional[Tuple[float, float]] = None,
+              density: bool = False) -> Any:
+    """A pair (hist, bin_edges): how many numbers are in each bin; with density=True, their area is 1."""
+    numbers = flat(_tensor("histogram", input)._data)
+    low, high = range or (min(numbers), max(numbers))
+    low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
+    counts, width = [0.0] * bins, (high - low) / bins
+    for x in numbers:
+        if low <= x <= high:
+            counts[min(int((x - low) / width), bins - 1)] += 1
+    scale = sum(counts) * width if density else 1
+    return _Histogram(tensor([n / scale for n in counts]), linspace(low, high, bins + 1))
+
+_Histogram = namedtuple("_Histogram", "hist bin_edges")
+
+@_course
+def to(self: Tensor, *kinds: Any, device: Any = "cpu", dtype: Any = None) -> Tensor:
+    """The Tensor itself, on the only device, "cpu"; with a dtype, its numbers as float, int or bool."""
+    for kind in (*kinds, device, dtype):
+        if kind not in (float, int, bool):
+            if kind is not None and str(kind) != "cpu":
+                raise ValueError(f"to: {kind!r:.80} is not the device 'cpu' or a dtype float, int, bool")
+        elif not set(map(type, flat(self._data))) <= {kind}:
+            rule = (lambda g, out, x: g) if kind is float else None
+            self = Tensor._make(zip_map(kind, self.ndim, self._data), "to", (self,), (rule,))
+    return self
+
+for _name, _f in {
+        "float": lambda x: x.to(float), "double": lambda x: x.to(float), "long": lambda x: x.to(int),
+        "int": lambda x: x.to(int), "bool": lambda x: x.to(bool), "cpu": lambda x: x,
+        "contiguous": lambda x: x, "retain_grad": lambda x: None, "numpy": lambda x: x.__array__(),
+        "clone": lambda x: Tensor._make(copied(x._data), "clone", (x,), (lambda g, out, x: g,)),
+        "abs": lambda x: abs(x), "pow": lambda x, exponent: x ** exponent, "t": lambda x: x.T,
+        "clamp": lambda x, min=None, max=None: x.clip(min, max), "dim": lambda x: x.ndim,
+        "log10": lambda x: x.log() / math.log(10), "nelement": lambda x: x.numel()}.items():
+    _f.__name__, _f.__qualname__, _f.__doc__ = _name, f"Tensor.{_name}", "As in PyTorch."
+    setattr(Tensor, _name, _f)
+setattr(Tensor, "dtype", property(lambda x: type((flat(x._data) or [0.0])[0]), doc="A kind of numbers."))
+setattr(Tensor, "device", property(lambda x: "cpu", doc="'cpu'."))
+
+_INSTEAD = {            # PyTorch's names that are not here: what to write
+    "einsum": "permute, reshape and @", "bmm mm mv outer": "x @ y", "norm": "(x * x).sum().sqrt()",
+    "sort argsort": "topk(x, n), a pair (values, indices)", "from_numpy as_tensor": "tensor(array)",
+    "normal": "randn(...) * std + mean", "bernoulli": "rand(...) < p",
+    "set_grad_enabled enable_grad": "with no_grad()",
+    "conv1d conv2d Conv1d Conv2d": "slices, stack and @: a convolution is a product with each window",
+    "RNN LSTM GRU": "the recurrence as a loop, as examples/makemore.py does",
+    "MultiheadAttention Transformer": "scaled_dot_product_attention, as examples/gpt.py does",
+    "utils DataLoader Dataset": "a batch as X[torch.randint(len(X), (32,))]",
+    "compile jit autocast amp backends distributed": "nothing: leave it out",
+    "Sigmoid Softmax SiLU LeakyReLU Flatten": "the function as a step, Sequential(..., Tensor.sigmoid)",
+    "CrossEntropyLoss NLLLoss": "cross_entropy(logits, targets)",
+    "MSELoss": "mse_loss(predictions, targets)",
+    "BCELoss BCEWithLogitsLoss": "binary_cross_entropy_with_logits(logits, targets)"}
+
+def __getattr__(name: str) -> Any:
+    """Methods of Tensor as functions: softmax(x, 1). Here, max, abs, float and so on are Python's."""
+    if name in ("float", "int", "bool"):
+        return {"float": float, "int": int, "bool": bool}[name]
+    if not name.startswith("_") and callable(getattr(Tensor, name, None)):
+        return lambda x, *args, **options: getattr(_tensor(name, x), name)(*args, **options)
+    hints = [hint for names, hint in _INSTEAD.items() if name in names.split()]
+    raise AttributeError(f"micrograd has no {name}" + "".join(f": write {hint}" for hint in hints))
+
+
 # ---- Fast paths ------------------------------------------------------------------------------------
 # Everything up to here is right without this section, which only does some of it again, faster, under the same
 # names. What each piece wins was measured on CPython 3.13 by leaving it out.
@@ -3880,327 +4185,6 @@ def _broadcast(operation, operands):
 
 if sys.implementation.name == "cpython":    # the same, without a call; PyPy's may be that of another node, too
     Value.__hash__ = Tensor.__hash__ = object.__hash__
-
-
-# ---- The names of the course -----------------------------------------------------------------------
-# import micrograd as torch, import micrograd.nn.functional as F: code for PyTorch, such as the lectures
-# of Zero to Hero, runs with nothing else changed. The names hand over to what is there; new are only
-# PyTorch's random numbers. What these functions make are constants unless requires_grad=True: tensor(...)
-# is for data, Tensor(...) for what learns.
-
-engine = nn = functional = optim = init = sys.modules[__name__]
-for _alias in ("engine", "nn", "nn.functional", "nn.init", "functional", "init", "optim"):
-    sys.modules.setdefault(f"{__name__}.{_alias}", engine)
-
-uint8 = int8 = int16 = int32 = int64 = short = long = int       # float, int, bool: see __getattr__
-bfloat16 = float16 = float32 = float64 = half = double = float
-inference_mode, clip_grad_norm_ = no_grad, clip_grad_norm
-
-
-class cuda:
-    """There is none."""
-    is_available = staticmethod(lambda: False)
-    manual_seed = manual_seed_all = synchronize = empty_cache = staticmethod(lambda *seed: None)
-
-
-def device(name: str) -> str:
-    """The name of the only device, "cpu"; ValueError for another one."""
-    Tensor._from(0).to(name)
-    return "cpu"
-
-
-class Generator:
-    """PyTorch's random numbers: after manual_seed(n), the same draws in the same order give the same.
-
-    They are made of words of 32 bits from the Mersenne Twister, Python's generator too, but seeded in its
-    own way; without a seed, of Python's words. They are rounded to float32 where PyTorch's are.
-
-    >>> Generator().manual_seed(42).uniform(0, 1, 2)
-    [0.8822692632675171, 0.9150039553642273]
-    """
-
-    def __init__(self) -> None:
-        self._bits: Callable[[int], int] = random.getrandbits
-        self._spare: List[float] = []
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start from an int; gives the generator itself."""
-        words = [operator.index(seed) & 0xFFFFFFFF]
-        for i in range(1, 624):                         # Knuth's recurrence
-            words.append(1812433253 * (words[-1] ^ words[-1] >> 30) + i & 0xFFFFFFFF)
-        twister = random.Random(0)
-        twister.setstate((3, (*words, 624), None))
-        self._bits, self._spare = twister.getrandbits, []
-        return self
-
-    def _words(self, count):
-        return [self._bits(32) for _ in range(count)]
-
-    def uniform(self, low: float, high: float, count: int) -> List[float]:
-        """Numbers from low to high, of 24 bits."""
-        low, high = _float32([low, high])
-        span, = _float32([high - low])
-        return _float32([(word & 0xFFFFFF) * 2.0**-24 * span + low for word in self._words(count)])
-
-    def doubles(self, count: int) -> List[float]:
-        """Numbers from 0 to 1, of 53 bits."""
-        words = iter(self._words(2 * count))
-        return [((high & 0x1FFFFF) << 32 | low) * 2.0**-53 for high, low in zip(words, words)]
-
-    def normal(self, mean: float, std: float, count: int) -> List[float]:
-        """Normal numbers, by Box and Muller: in blocks of 16, or in pairs if they are fewer."""
-        if count < 16:
-            return _float32([self._normal() * std + mean for _ in range(count)])
-        starts, numbers = self.uniform(0, 1, count), []
-        for i in range(0, count - 15, 16):
-            numbers += _normals(starts[i:i + 16], mean, std)
-        if count % 16:                                  # the last block is drawn anew
-            numbers[count - 16:] = _normals(self.uniform(0, 1, 16), mean, std)
-        return numbers
-
-    def _normal(self):
-        if not self._spare:
-            x, y = self.doubles(2)
-            radius, angle = math.sqrt(-2 * math.log1p(-y)), 2 * math.pi * x
-            self._spare = [radius * math.sin(angle), radius * math.cos(angle)]
-        return self._spare.pop()
-
-    def integers(self, low: int, high: int, count: int) -> List[int]:
-        """Ints from low up to high, which is left out."""
-        if high - low < 2**28:
-            return [low + word % (high - low) for word in self._words(count)]
-        words = iter(self._words(2 * count))
-        return [low + (word << 32 | lower) % (high - low) for word, lower in zip(words, words)]
-
-    def permutation(self, count: int) -> List[int]:
-        """The ints below count, shuffled."""
-        places = list(range(count))
-        for i, word in enumerate(self._words(count - 1)):
-            j = i + word % (count - i)
-            places[i], places[j] = places[j], places[i]
-        return places
-
-    def choices(self, weights: List[float], count: int, replacement: bool) -> List[int]:
-        """Places in weights, drawn as often as the weights say."""
-        weights = _float32(weights)
-        if replacement and count > 1:
-            sums = list(accumulate(weights, lambda total, p: _float32([total + p])[0]))
-            sums = _float32([total / sums[-1] for total in sums])
-            return [bisect_left(sums, x) for x in self.doubles(count)]
-        waits = _float32([-math.log1p(-x) for x in self.doubles(len(weights))])
-        first = _float32([p / wait for p, wait in zip(weights, waits)])         # the larger, the sooner
-        return sorted(range(len(weights)), key=first.__getitem__, reverse=True)[:count]
-
-def _float32(numbers):
-    form = f"{len(numbers)}f"
-    return list(struct.unpack(form, struct.pack(form, *numbers)))
-
-def _normals(block, mean, std):
-    """Sixteen normal numbers from sixteen uniform ones, in PyTorch's order and with its roundings."""
-    mean, std, turn = _float32([mean, std, 2 * math.pi])
-    radii = _float32([math.sqrt(-2 * math.log(1 - x)) for x in block[:8]])
-    angles = _float32([turn * x for x in block[8:]])
-    waves = _float32([*map(math.cos, angles), *map(math.sin, angles)])
-    return _float32([radius * wave * std + mean for radius, wave in zip(radii * 2, waves)])
-
-
-def manual_seed(seed: int) -> Generator:
-    """From now on all random numbers are PyTorch's for this seed, those of modules too."""
-    global _rng
-    _rng = Generator().manual_seed(seed)
-    return _rng
-
-def _drawing(generator):
-    """Who draws: the given Generator, that of manual_seed, or one without a seed."""
-    return generator or (_rng if isinstance(_rng, Generator) else Generator())
-
-
-def tensor(data: Any, *, dtype: Any = None, device: str = "cpu", requires_grad: bool = False) -> Tensor:
-    """A constant with a copy of data; it learns if requires_grad. dtype is float, int, bool, or None."""
-    return _as_asked(Tensor(data), dtype, device, requires_grad)
-
-def _as_asked(x, dtype=None, device="cpu", requires_grad=False):
-    x.requires_grad = False
-    x = x.to(device, dtype)
-    x.requires_grad = bool(requires_grad)
-    return x
-
-def _creation(name, make):
-    """A function that makes constants, with PyTorch's keywords."""
-    def function(*args, dtype=None, device="cpu", requires_grad=False, **options):
-        return _as_asked(make(*args, **options), dtype, device, requires_grad)
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = make.__doc__ or f"A constant, as of Tensor.{name}."
-    return function
-
-def _drawn(method, *settings):
-    def make(*shape, generator=None):
-        draw = partial(getattr(_drawing(generator), method), *settings)
-        return Tensor._fill(method, shape, draw, False)
-    return make
-
-def _like(number):
-    return lambda x: Tensor._from(zip_map(lambda old: type(old)(number), x.ndim, x._data))
-
-def _linspace(start, end, steps):
-    """`steps` numbers from start to end, both included, at equal distances."""
-    step = (end - start) / max(steps - 1, 1)
-    return Tensor([start + i * step if 2 * i < steps else end - (steps - 1 - i) * step
-                   for i in range(steps)])
-
-def _randint(low=0, high=None, size=None, generator=None):
-    """randint(high, size) or randint(low, high, size): ints from 0 or low to high, which is left out."""
-    if size is None:
-        low, high, size = 0, low, high
-    elif high is None:
-        low, high = 0, low
-    if not low < high:
-        raise ValueError(f"randint: there are no ints from {low} up to {high}")
-    return _drawn("integers", low, high)(size, generator=generator)
-
-def _randperm(n, generator=None):
-    """The ints below n, shuffled."""
-    return Tensor._from(_drawing(generator).permutation(n))
-
-zeros, ones, full, eye, arange, zeros_like, ones_like, rand, randn, linspace, randint, randperm = map(
-    _creation,
-    "zeros ones full eye arange zeros_like ones_like rand randn linspace randint randperm".split(),
-    (Tensor.zeros, Tensor.ones, Tensor.full, Tensor.eye, Tensor.arange, _like(0), _like(1),
-     _drawn("uniform", 0, 1), _drawn("normal", 0, 1), _linspace, _randint, _randperm))
-empty = zeros
-
-
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
-                generator: Optional[Generator] = None) -> Tensor:
-    """Places in each row, drawn as often as its numbers say: (..., n) -> (..., num_samples).
-
-    They need not add up to 1. ValueError for one below 0, inf or nan, and where fewer are above 0 than
-    are drawn without replacement.
-    """
-    x, rng, least = _tensor("multinomial", input), _drawing(generator), 1 if replacement else num_samples
-
-    def drawn(row):
-        if not all([0 <= p < math.inf for p in row]) or sum(map(bool, row)) < least:
-            raise ValueError(f"multinomial: cannot draw {num_samples} from {row!r:.200}")
-        return rng.choices(row, num_samples, replacement)
-    return Tensor._from(map_rows(drawn, x.ndim, x._data))
-
-def gather(input: Tensor, dim: int, index: Any) -> Tensor:
-    """What stands where index says along dim, and in its own place along the others; shaped as index."""
-    x, index = _tensor("gather", input), _tensor("gather", index)
-    places = [arange(n).reshape([n if i == k else 1 for i in range(index.ndim)])
-              for k, n in enumerate(index.shape)]
-    places[dim] = index
-    return x[tuple(places)]
-
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True) -> Any:
-    """A pair (values, indices): the k largest (or smallest) along dim, in order."""
-    x = _tensor("topk", input)
-    if not 0 < k <= x.size(dim):
-        raise ValueError(f"topk: k must be from 1 to {x.size(dim)}, the size of dim {dim}, not {k!r}")
-
-    def best(row):
-        return sorted(range(len(row)), key=row.__getitem__, reverse=largest)[:k]
-    places = x.detach()._along("topk", best, dim, None)
-    return _Extreme(gather(x, dim, places), places)
-
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """All elements moved on by shifts along dims, the last ones to the start; without dims, as one row."""
-    x = _tensor("roll", input)
-    if dims is None:
-        return roll(x.reshape(-1), shifts, 0).reshape(x.shape)
-    for shift, d in [(shifts, dims)] if isinstance(dims, int) else zip(shifts, dims):
-        ahead = shift % x.size(d)
-        x = cat(x.split([x.size(d) - ahead, ahead], d)[::-1], d) if ahead else x
-    return x
-
-def allclose(input: Tensor, other: Any, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
-    """Is |x - y| <= atol + rtol * |y| everywhere?"""
-    close = _operation("allclose", lambda x, y: x == y or abs(x - y) <= atol + rtol * abs(y))
-    return all(flat(_broadcast(close, (_tensor("allclose", input), _tensor("allclose", other)))))
-
-def histogram(input: Tensor, bins: int = 100, *, range: Optional[Tuple[float, float]] = None,
-              density: bool = False) -> Any:
-    """A pair (hist, bin_edges): how many numbers are in each bin; with density=True, their area is 1."""
-    numbers = flat(_tensor("histogram", input)._data)
-    low, high = range or (min(numbers), max(numbers))
-    low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
-    counts, width = [0.0] * bins, (high - low) / bins
-    for x in numbers:
-        if low <= x <= high:
-            counts[min(int((x - low) / width), bins - 1)] += 1
-    scale = sum(counts) * width if density else 1
-    return _Histogram(tensor([n / scale for n in counts]), linspace(low, high, bins + 1))
-
-_Histogram = namedtuple("_Histogram", "hist bin_edges")
-
-
-def _converted(x, kind):
-    """x with numbers of this kind; x itself when they are."""
-    if set(map(type, flat(x._data))) <= {kind}:
-        return x
-    data = zip_map(kind, x.ndim, x._data)
-    return Tensor._make(data, "float", (x,), (kind is float and (lambda g, out, x: g),))
-
-def _to(x, *kinds, device="cpu", dtype=None):
-    for kind in (*kinds, device, dtype):
-        if kind in (float, int, bool):
-            x = _converted(x, kind)
-        elif kind is not None and str(kind) != "cpu":
-            raise ValueError(f"to: {kind!r:.80} is not the device 'cpu' or a dtype: float, int or bool")
-    return x
-
-for _f in multinomial, gather, topk, roll, allclose, histogram:
-    setattr(Tensor, _f.__name__, _f)
-for _name, _doc, _f in (
-        ("to", "The Tensor itself, on the only device, 'cpu'; with a dtype, its numbers as such.", _to),
-        ("float", "The numbers as floats.", lambda x: _converted(x, float)),
-        ("double", "The numbers as floats.", lambda x: _converted(x, float)),
-        ("long", "The numbers as ints, cut off at the point.", lambda x: _converted(x, int)),
-        ("int", "The numbers as ints, cut off at the point.", lambda x: _converted(x, int)),
-        ("bool", "False for 0, else True.", lambda x: _converted(x, bool)),
-        ("clone", "A copy that passes gradients on.",
-         lambda x: Tensor._make(copied(x._data), "clone", (x,), (lambda g, out, x: g,))),
-        ("contiguous", "The Tensor itself.", lambda x: x),
-        ("cpu", "The Tensor itself.", lambda x: x),
-        ("retain_grad", "Nothing is to be done: all nodes keep their gradients.", lambda x: None),
-        ("abs", "|x|", lambda x: abs(x)),
-        ("pow", "x ** exponent", lambda x, exponent: x ** exponent),
-        ("log10", "The logarithm to base 10.", lambda x: x.log() / math.log(10)),
-        ("clamp", "As clip.", lambda x, min=None, max=None: x.clip(min, max)),
-        ("t", "The transpose of a matrix.", lambda x: x.T),
-        ("dim", "The number of dimensions.", lambda x: x.ndim),
-        ("nelement", "The number of elements.", lambda x: x.numel()),
-        ("numpy", "A NumPy array.", lambda x: x.__array__())):
-    _f.__name__, _f.__qualname__, _f.__doc__ = _name, f"Tensor.{_name}", _doc
-    setattr(Tensor, _name, _f)
-Tensor.dtype = property(lambda x: type((flat(x._data) or [0.0])[0]), doc="The type of the numbers.")
-Tensor.device = property(lambda x: "cpu", doc="'cpu'.")
-
-
-_INSTEAD = {            # PyTorch's names that are not here: what to write
-    "einsum": "permute, reshape and @", "bmm mm mv outer": "x @ y", "norm": "(x * x).sum().sqrt()",
-    "sort argsort": "topk(x, n), a pair (values, indices)", "from_numpy as_tensor": "tensor(array)",
-    "normal": "randn(...) * std + mean", "bernoulli": "rand(...) < p",
-    "set_grad_enabled enable_grad": "with no_grad()",
-    "conv1d conv2d Conv1d Conv2d": "slices, stack and @: a convolution is a product with each window",
-    "RNN LSTM GRU": "the recurrence as a loop, as examples/makemore.py does",
-    "MultiheadAttention Transformer": "scaled_dot_product_attention, as examples/gpt.py does",
-    "utils DataLoader Dataset": "a batch as X[torch.randint(len(X), (32,))]",
-    "compile jit autocast amp backends distributed": "nothing: leave it out",
-    "Sigmoid Softmax SiLU LeakyReLU Flatten": "the function as a step, Sequential(..., Tensor.sigmoid)",
-    "CrossEntropyLoss NLLLoss": "cross_entropy(logits, targets)",
-    "MSELoss": "mse_loss(predictions, targets)",
-    "BCELoss BCEWithLogitsLoss": "binary_cross_entropy_with_logits(logits, targets)"}
-
-def __getattr__(name: str) -> Any:
-    """Methods of Tensor as functions, softmax(x, 1); and max, abs, float ..., which here are Python's."""
-    if name in ("float", "int", "bool"):
-        return {"float": float, "int": int, "bool": bool}[name]
-    if not name.startswith("_") and callable(getattr(Tensor, name, None)):
-        return lambda x, *args, **options: getattr(_tensor(name, x), name)(*args, **options)
-    hints = [hint for names, hint in _INSTEAD.items() if name in names.split()]
-    raise AttributeError(f"micrograd has no {name}" + "".join(f": write {hint}" for hint in hints))
 
 
 # ---- The file checks itself ------------------------------------------------------------------------
