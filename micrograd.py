@@ -978,7 +978,9 @@ def _in_blocks(x, w, bias):
     return total
 
 def matmul(x: Nested, y: Nested) -> Nested:
-    """The product of matrices: (..., n, k) and (k, m) -> (..., n, m)."""
+    """The product of matrices: (..., n, k) and (k, m) -> (..., n, m); of Tensors, as @."""
+    if isinstance(x, Tensor) or isinstance(y, Tensor):
+        return x @ y
     columns = list(map(list, zip(*y)))              # lists: PyPy is slow with numbers in tuples
     used = [k for k, column in enumerate(columns) if any(column)]
     if len(columns) < 20 or len(used) > 0.9 * len(columns):
