@@ -47,7 +47,7 @@ TYPE_CHECKING = False       # for type checkers only: to import typing takes lon
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
-    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Set, Tuple,
+    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence, Set, Tuple,
                         TypeVar, Union, overload)
     N = TypeVar("N", bound="Node")                      # a Value or a Tensor
     Scalar = Union[int, float, complex, Fraction, Decimal]
@@ -3064,7 +3064,6 @@ _CODES = {"F64": "d", "F32": "f", "F16": "e", "BF16": "H", "I64": "q", "I32": "i
           "U64": "Q", "U32": "I", "U16": "H", "U8": "B", "BOOL": "?"}   # the letters of struct
 _MAX_HEADER = 100_000_000                       # bytes
 
-
 def save(path: Path, state: Union[Module, Optimizer, Mapping[str, Operand]],
          metadata: Optional[Mapping[str, str]] = None, dtype: str = "F64") -> None:
     """Write `state` to `path` as a safetensors file, its numbers as `dtype`: "F64" (exact) or "F32".
@@ -3094,7 +3093,6 @@ def save(path: Path, state: Union[Module, Optimizer, Mapping[str, Operand]],
     _read_header(text, size)
     _replace(path, [struct.pack("<Q", len(text)), text, *data])
 
-
 def load(path: Path) -> Dict[str, Nested]:
     """The content of a safetensors file: name to nested lists (a number when 0-d), in the file's order.
 
@@ -3110,7 +3108,6 @@ def load(path: Path) -> Dict[str, Nested]:
                     for begin, end, name, dtype, shape in entries}
         except (ValueError, struct.error) as error:     # struct.error: the file has just become shorter
             raise ValueError(f"load: {os.fspath(path)!r} is not safetensors: {error!s:.300}") from None
-
 
 def _encode(name, value, dtype):
     """The dtype and shape of an entry, as they stand in the header, and its bytes."""
@@ -3135,7 +3132,6 @@ def _encode(name, value, dtype):
         raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{what}: {error}") from None
     return {"dtype": dtype, "shape": shape_of(data)}, raw
 
-
 def _decode(raw, dtype, shape):
     """Nested lists from the bytes of an entry."""
     if dtype == "BF16":                         # the upper half of an F32
@@ -3143,7 +3139,6 @@ def _decode(raw, dtype, shape):
         wide[2::4], wide[3::4] = raw[::2], raw[1::2]
         raw, dtype = bytes(wide), "F32"
     return nest(struct.unpack(f"<{math.prod(shape)}{_CODES[dtype]}", raw), tuple(shape))
-
 
 def _read_header(raw, size):
     """(begin, end, name, dtype, shape) of each entry, in the order of the `size` bytes of data."""
@@ -3165,7 +3160,6 @@ def _read_header(raw, size):
     lists = sum(math.prod(shape[:dim]) for *_, shape in entries for dim in range(len(shape)))
     _require(lists <= len(raw) + size + 100_000, f"{lists} lists in so small a file")
     return entries
-
 
 def _read_entry(name, info):
     _require(isinstance(info, dict) and set(info) == {"dtype", "shape", "data_offsets"},
@@ -3199,7 +3193,6 @@ def _maps_strings(x):
 def _require(condition, message, kind=ValueError):
     if not condition:
         raise kind(message)
-
 
 def _replace(path, chunks):
     """Put these bytes in the place of `path`; the old ones stay until the new ones are on the disk."""
@@ -3260,7 +3253,6 @@ class Drawing:
         with open(path, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
 
-
 def draw_dot(root: Union[Node, Sequence[Node]], rankdir: str = "LR", max_nodes: int = 500) -> Drawing:
     """The Drawing of all that `root`, a Value, a Tensor or a list of them, was computed from.
 
@@ -3277,7 +3269,6 @@ def draw_dot(root: Union[Node, Sequence[Node]], rankdir: str = "LR", max_nodes: 
     ops = [_one_line(node._op) for node in graph]
     return Drawing(_dot_text(texts, ops, operands, rankdir), _svg_text(texts, ops, operands, rankdir))
 
-
 def _graph(roots):
     """{node: its operands} for the whole graph, operands first, and the nodes that are plain numbers."""
     prev, graph, numbers, stack = {}, {}, set(), [*reversed(roots)]
@@ -3290,7 +3281,6 @@ def _graph(roots):
             stack += [p for p in reversed(prev[node]) if p not in prev]
             numbers.update(p for p, again in zip(prev[node], node._prev) if p is not again)
     return graph, numbers
-
 
 def _texts(node, is_number):
     """What stands in the box of a node: label, shape, data, gradient; no numbers of a large Tensor."""
@@ -3329,7 +3319,6 @@ def _decimals(x):
     except (OverflowError, TypeError, ValueError):                  # an int beyond float, None
         return "None" if x is None else "…"
 
-
 def _dot_text(texts, ops, operands, rankdir):
     """A record for each node and, in front of it, an ellipse for its operation."""
     lines = ["digraph {", f'rankdir={rankdir}; node [fontname="monospace"]']
@@ -3340,7 +3329,6 @@ def _dot_text(texts, ops, operands, rankdir):
             lines += [f'op{n} [label="{op.translate(_DOT_ESCAPES)}"]', f"op{n} -> n{n}"]
         lines += [f"n{p} -> {'op' if op else 'n'}{n}" for p in operands[n]]
     return "\n".join(lines + ["}\n"])
-
 
 def _svg_text(texts, ops, operands, rankdir):
     """The same as a picture."""
@@ -3365,7 +3353,6 @@ def _svg_text(texts, ops, operands, rankdir):
     return _SVG.format(*[at - _PADDING for at in corner], *[size + 2 * _PADDING for size in extent],
                        "\n".join(filter(None, parts)))
 
-
 def _points(operands):
     """{point: its neighbours in the column before}, and the points of each column."""
     column = [0] * len(operands)                    # steps on the longest path to the end
@@ -3380,7 +3367,6 @@ def _points(operands):
     for n, k in left:
         columns[k - column[n] - 1].append((n, k))
     return left, columns
-
 
 def _sweep(left, columns, room):
     """{point: its y}. Leaves weigh next to nothing, so that what is computed runs straight."""
@@ -3401,7 +3387,6 @@ def _sweep(left, columns, room):
             y.update(_settled(points, wish, weight, room))
     return y
 
-
 def _settled(points, wish, weight, room):
     """{point: the y nearest to its wish, by least squares}, in their order and with room for each."""
     blocks, end = [], 0.0                           # of points that touch: start, weight, members
@@ -3414,7 +3399,6 @@ def _settled(points, wish, weight, room):
             heavy, members = heavy0 + heavy, members0 + members
         blocks.append((start, heavy, members))
     return {p: start + offset for start, _, members in blocks for p, offset in members}
-
 
 def _node(op, texts, turn):
     """A node from x = 0 along y = 0: its operation, an arrow, its box; with its length and width."""
