@@ -47,8 +47,8 @@ TYPE_CHECKING = False       # for type checkers only: to import typing takes lon
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
-    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence, Set, Tuple,
-                        TypeVar, Union, overload)
+    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence,
+                        Set, Tuple, TypeVar, Union, overload)
     N = TypeVar("N", bound="Node")                      # a Value or a Tensor
     Scalar = Union[int, float, complex, Fraction, Decimal]
     Nested = Any                                        # a number, or lists of one shape
