@@ -3666,7 +3666,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         return roll(x.reshape(-1), shifts, 0).reshape(x.shape)
     for shift, d in [(shifts, dims)] if isinstance(dims, int) else zip(shifts, dims):
         ahead = shift % x.size(d)
-        x = cat(x.split([x.size(d) - ahead, ahead], d)[::-1], d) if ahead else x
+        x = cat(x.split([x.size(d) - ahead, ahead], d)[::-1], d) if ahead else x.clone()
     return x
 
 @_course
@@ -3727,7 +3727,7 @@ _INSTEAD = {            # PyTorch's names that are not here: what to write
     "RNN LSTM GRU": "the recurrence as a loop, as examples/makemore.py does",
     "MultiheadAttention Transformer": "scaled_dot_product_attention, as examples/gpt.py does",
     "utils DataLoader Dataset": "a batch as X[torch.randint(len(X), (32,))]",
-    "compile jit autocast amp backends distributed": "nothing: leave it out",
+    "compile jit autocast amp backends distributed": "leave it out",
     "Sigmoid Softmax SiLU LeakyReLU Flatten": "the function as a step, Sequential(..., Tensor.sigmoid)",
     "CrossEntropyLoss NLLLoss": "cross_entropy(logits, targets)",
     "MSELoss": "mse_loss(predictions, targets)",
@@ -3740,7 +3740,7 @@ def __getattr__(name: str) -> Any:
     if not name.startswith("_") and callable(getattr(Tensor, name, None)):
         return lambda x, *args, **options: getattr(_tensor(name, x), name)(*args, **options)
     hints = [hint for names, hint in _INSTEAD.items() if name in names.split()]
-    raise AttributeError(f"micrograd has no {name}" + "".join(f": write {hint}" for hint in hints))
+    raise AttributeError(f"micrograd has no {name}" + "".join(f"; instead: {hint}" for hint in hints))
 
 
 # ---- Fast paths ------------------------------------------------------------------------------------
