@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
             getattr(self, route)()
         except Refused as refused:
             self.reply(refused.args[0], "text/plain", refused.args[1])
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             self.reply(str(error), "text/plain", 400)
 
     do_POST = do_GET
@@ -63,7 +63,10 @@ class Handler(BaseHTTPRequestHandler):
             for _ in range(min(int(length), 1 << 25) >> 16):
                 self.rfile.read(1 << 16)        # who still sends would not hear the answer
             raise Refused(f"The request has {length} bytes, and {MOST_BYTES} are the most.", 413)
-        body = json.loads(self.rfile.read(int(length)).decode())
+        try:
+            body = json.loads(self.rfile.read(int(length)).decode())
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"The request is not JSON ({error}).")
         if type(body) is not dict or set(body) != set(names):
             raise ValueError(f"The request must be a JSON object with exactly {', '.join(names)}.")
         return body
