@@ -140,8 +140,9 @@ class Node(_Methods):
         constants, under no_grad, unpickled); ValueError or ArithmeticError when a derivative does not exist, as
         that of sqrt at 0; RuntimeError when data were replaced in between. Then every `.grad` is as it was.
         """
+        seed = self._seed(gradient)
         self._check_graph()
-        _add_to_grads(_gradients(self, self._seed(gradient)))
+        _add_to_grads(_gradients(self, seed))
 
     def _backward(self) -> None:
         """This node's own step of the chain rule: from its `.grad` into the `.grad` of its operands."""
@@ -382,7 +383,7 @@ def elementwise(name: str, forward: Callable[[Any], Any], rule: Rule) -> Functio
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"elementwise: {name!r} is not an identifier")
-    if name in {*dir(Value), *dir(Tensor), *_OPERATIONS} - (FUNCTIONS.keys() - _BUILT_IN):
+    if name in {*dir(Value), *dir(Tensor), *_OPERATIONS} - (_FOREIGN | FUNCTIONS.keys() - _BUILT_IN):
         raise ValueError(f"elementwise: {name!r} is a method already")
     for what, f in ("forward", forward), ("rule", rule):
         if not callable(f):
@@ -744,8 +745,10 @@ def gradcheck(f: Callable[..., Node], *inputs: Node, eps: Any = 1e-6, tol: Any =
     >>> gradcheck(lambda x, y: (x * y).sin(), Value(0.5), Value(2.0))
     True
     """
-    if not inputs:
-        raise ValueError("gradcheck: no inputs to differentiate by")
+    if not callable(f):
+        raise TypeError(f"gradcheck: needs a function and its inputs, not {f!r:.80}")
+    if not inputs or not eps:
+        raise ValueError(f"gradcheck: {'eps must not be 0' if inputs else 'no inputs to differentiate by'}")
     _nodes("gradcheck", "input", inputs)
 
     def weighted():
@@ -783,7 +786,10 @@ def __format__(self: Node, spec: str) -> str:
 @_method
 def __reduce__(self: Node) -> Tuple[Any, ...]:
     """Pickle and deepcopy keep data, grad and label. The graph, however deep, stays behind."""
-    return _restored, (type(self), *[getattr(self, name) for name in self._STATE])
+    state = [getattr(self, name) for name in self._STATE]
+    if self._made is not _LEAF and isinstance(self, Tensor):
+        state[-1] = False                   # requires_grad: a result without its graph is a constant
+    return _restored, (type(self), *state)
 
 def _restored(cls, *state):
     node = _new(cls)
@@ -828,7 +834,8 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
         number, place = _number(data), where and f" at {where}"
         if number is NotImplemented:
             hint = "; Values and Tensors do not mix, and stack(...) joins Tensors"
-            raise TypeError(f"{name}: {data!r:.200}{place} is not a number{hint * isinstance(data, Node)}")
+            kind = type(data).__name__
+            raise TypeError(f"{name}: {data!r:.200}{place} is not a number{hint if isinstance(data, Node) else f', but a {kind}'}")
         return number
     data = list(data)
     if set(map(type, data)) <= _PLAIN:
@@ -1178,7 +1185,7 @@ def _variance(name, doc, root):
 
         def f(row):
             mean = sum(row) / len(row)
-            return root(sum([(x - mean) ** 2 for x in row]) / (len(row) - less))
+            return root(sum([(x - mean) * (x - mean) for x in row]) / (len(row) - less))
 
         def rule(g, out, x, dims):
             g = 2 * g if name == "var" else _gate(g, out) / (out + _is_zero(out))
@@ -1217,7 +1224,7 @@ class Tensor(Node):
     """
 
     __slots__ = ("requires_grad", "_shape", "_time")
-    _STATE = ("_data", "_grad", "label", "requires_grad", "_shape")
+    _STATE = ("_data", "_grad", "label", "_shape", "requires_grad")
 
     def __init__(self, data: Any, *more: Any, label: str = "", requires_grad: bool = True) -> None:
         if more:
@@ -1271,7 +1278,6 @@ class Tensor(Node):
             raise ValueError("backward: nothing to differentiate: made of constants only, or under no_grad")
 
     def _seed(self, gradient):
-        self._check_graph()
         ones = Tensor._from(zip_map(lambda x: type(x)(1), len(self._shape), self._data))
         if gradient is None:
             return ones
@@ -1337,7 +1343,7 @@ class Tensor(Node):
         if data is self._data:
             if self._shape and len(data) != self._shape[0]:
                 del data[self._shape[0]:]
-                raise TypeError("Tensor.data: += with a list joins two lists; write p.data += Tensor(list), or "
+                raise ValueError("Tensor.data: += with a list joins two lists; write p.data += Tensor(list), or "
                                 "p.data = [...]")
         else:
             data = nested(data, "Tensor.data")
@@ -1428,9 +1434,9 @@ class Tensor(Node):
         """start, start + step, ... up to end, which is left out; arange(n) counts from 0."""
         start, end = (0, start) if end is None else (start, end)
         for x in start, end, step:
-            if _number(x) is NotImplemented or isinstance(x, complex) or x != x:
-                raise ValueError(f"arange: start, end and step must be numbers, not {x!r:.80}")
-        if not step or abs(start) == math.inf or abs(end) == math.inf:
+            if _number(x) is NotImplemented or isinstance(x, complex):
+                raise TypeError(f"arange: start, end and step must be real numbers, not {x!r:.80}")
+        if step != step or not step or start - start != 0 or end - end != 0:
             raise ValueError(f"arange: cannot count from {start} to {end} in steps of {step}")
         return Tensor(_counted(start, end, step), requires_grad=requires_grad)
 
@@ -1576,7 +1582,8 @@ class Tensor(Node):
         dims = _dims("prod", dim, self.ndim)
         rest = [d for d in range(self.ndim) if d not in dims]
         kept = [1 if d in dims else n for d, n in enumerate(self._shape) if keepdim or d not in dims]
-        x = self._permute([*rest, *dims]).reshape(*[self._shape[d] for d in rest],
+        x = self if self.requires_grad else Tensor._from(zip_map(operator.pos, self.ndim, self._data))  # bools: ints
+        x = x._permute([*rest, *dims]).reshape(*[self._shape[d] for d in rest],
                                                   math.prod([self._shape[d] for d in dims]))
         if not x._shape[-1]:
             return Tensor.ones(kept, requires_grad=False)
@@ -1607,22 +1614,27 @@ class Tensor(Node):
 
     def cumsum(self, dim: int) -> Tensor:
         """The sums of the first element, the first two, and so on, along dim."""
-        return self._along("cumsum", lambda row: list(accumulate(row)), dim,
+        return self._along("cumsum", lambda row: list(accumulate(map(operator.pos, row))), dim,
                            lambda g, out, x: g.flip(dim).cumsum(dim).flip(dim))
 
     # shapes
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements, row by row, in another shape; one size may be -1."""
-        sizes, own = _sizes("reshape", shape, least=-1), self._shape
+        return self._reshaped("reshape", shape)
+
+    def view(self, *shape: Any) -> Tensor:
+        """As reshape."""
+        return self._reshaped("view", shape)
+
+    def _reshaped(self, name, shape):
+        sizes, own = _sizes(name, shape, least=-1), self._shape
         size, rest = math.prod(own), -math.prod(sizes)
         if sizes.count(-1) == 1 and rest:
             sizes = tuple(size // rest if n == -1 else n for n in sizes)
         if -1 in sizes or math.prod(sizes) != size:
-            raise ValueError(f"reshape: {own} has {size} elements, which do not fit into {shape}")
+            raise ValueError(f"{name}: {own} has {size} elements, which do not fit into {shape}")
         return Tensor._make(nest(flat(self._data), sizes), "reshape", (self,), (lambda g, out, x: g.reshape(own),))
-
-    view = reshape
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """All dimensions from start_dim to end_dim made one."""
@@ -1678,16 +1690,19 @@ class Tensor(Node):
 
     def broadcast_to(self, *shape: Any) -> Tensor:
         """Repeated along new dimensions in front and dimensions of size 1; the gradient sums the copies."""
-        sizes = _sizes("broadcast_to", shape)
-        if broadcast_shape("broadcast_to", self._shape, sizes) != sizes:
-            raise ValueError(f"broadcast_to: {self._shape} does not broadcast to {sizes}")
-        return self._expand(sizes)
+        return self._broadcast_to("broadcast_to", _sizes("broadcast_to", shape))
 
     def expand(self, *shape: Any) -> Tensor:
         """As broadcast_to; -1 keeps a size."""
         sizes = _sizes("expand", shape, least=-1)
         own = (-1,) * (len(sizes) - self.ndim) + self._shape
-        return self.broadcast_to([o if n == -1 else n for n, o in zip(sizes, own[-len(sizes):] if sizes else ())])
+        sizes = tuple([o if n == -1 else n for n, o in zip(sizes, own)]) if len(own) == len(sizes) else sizes
+        return self._broadcast_to("expand", _sizes("expand", sizes))
+
+    def _broadcast_to(self, name, sizes):
+        if len(sizes) < self.ndim or broadcast_shape(name, self._shape, sizes) != sizes:
+            raise ValueError(f"{name}: {self._shape} does not broadcast to {sizes}")
+        return self._expand(sizes)
 
     def _expand(self, sizes):
         data = copied(expand(self._data, self._shape, sizes))
@@ -1726,10 +1741,12 @@ class Tensor(Node):
 
     def tril(self, diagonal: int = 0) -> Tensor:
         """The part of each matrix on and below a diagonal; 0 elsewhere. Diagonal 1 is the one above the main one."""
+        diagonal = _an_int("tril", "the diagonal", diagonal)
         return self._triangle("tril", lambda i, j: j - i <= diagonal)
 
     def triu(self, diagonal: int = 0) -> Tensor:
         """The part of each matrix on and above a diagonal; 0 elsewhere."""
+        diagonal = _an_int("triu", "the diagonal", diagonal)
         return self._triangle("triu", lambda i, j: j - i >= diagonal)
 
     def _triangle(self, name, inside):
@@ -1741,6 +1758,9 @@ class Tensor(Node):
 
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
         """value where the mask is true, self elsewhere."""
+        value = self._node(_accepted("masked_fill", value, self._operand("masked_fill", value)))
+        mask = _tensor("masked_fill", mask)
+        broadcast_shape("masked_fill", self._shape, mask._shape, value._shape)
         return where(mask, value, self)
 
     # indexing
@@ -1765,8 +1785,8 @@ class Tensor(Node):
         results that nobody differentiates, and under no_grad for parameters."""
         value = _tensor("x[i] = y", value)
         if self.requires_grad and not self._rules and _recording():
-            raise TypeError("x[i] = y: x is a parameter; write with no_grad(): x[i] = y to change its numbers, or "
-                            "where(mask, y, x) for a new Tensor")
+            raise RuntimeError("x[i] = y: x requires a gradient; write with no_grad(): x[i] = y to change its "
+                               "numbers, or where(mask, y, x) for a new Tensor")
         order, index = _index(index, self._shape)
         data = permuted(copied(self._data), order) if order else copied(self._data)
         target, shape = shape_of(take(data, index)), value._shape
@@ -1811,8 +1831,8 @@ def _augmented(name):
         if not self.requires_grad or self._rules:
             return NotImplemented               # Python takes the operator itself: a new node
         if _recording():
-            raise TypeError(f"{name}= of a parameter: write with no_grad(): p {name}= ... for an update, or "
-                            f"p = p {name} ... for a new Tensor; a constant has requires_grad=False")
+            raise RuntimeError(f"{name}= of a parameter: write with no_grad(): p {name}= ... for an update, or "
+                               f"p = p {name} ... for a new Tensor; a constant has requires_grad=False")
         new = _OPERATIONS[name](self, other)
         if new._shape != self._shape:
             raise ValueError(f"{name}=: shape {new._shape} does not fit into a parameter of shape {self._shape}")
@@ -2432,7 +2452,7 @@ def _index(index, shape):
     at = dots[0] if dots else len(items)
     items[at:at + 1] = [slice(None)] * (len(shape) - used)
     dims = iter(enumerate(shape))
-    items = [None if i is None else _in_range(i, *next(dims)) for i in items]
+    items = [None if i is None else _in_range(i, *next(dims), shape) for i in items]
     return _paired(items, len(shape))
 
 def _index_items(i):
@@ -2440,14 +2460,15 @@ def _index_items(i):
     if i is None or i is Ellipsis or isinstance(i, slice):
         return [i]
     if isinstance(i, (list, range)) or hasattr(i, "tolist"):
-        places = i.tolist() if hasattr(i, "tolist") else nested(i, "index")
+        places = i.tolist() if hasattr(i, "tolist") else nested(_plain_ints(i), "index")
         if type(places) is list:
             numbers = flat(places)
             if True not in map(lambda x: type(x) is bool, numbers):
                 return [places]
             shape = shape_of(places)
             hits = [at for at, hit in zip(product(*map(range, shape)), numbers) if hit]
-            return [_Mask(column, size) for column, size in zip(zip(*hits) if hits else [()] * len(shape), shape)]
+            columns = zip(*hits) if hits else [()] * len(shape)
+            return [_Mask(column, size, shape) for column, size in zip(columns, shape)]
         i = places
     try:
         return [operator.index(None if isinstance(i, bool) else i)]
@@ -2455,14 +2476,21 @@ def _index_items(i):
         raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of bools") from None
 
 
+def _plain_ints(x):
+    """(Nested) lists of things that are ints, as those of NumPy are, as lists of ints."""
+    if isinstance(x, (list, tuple, range)):
+        return list(map(_plain_ints, x))
+    return operator.index(x) if hasattr(x, "__index__") and not isinstance(x, bool) else x
+
+
 class _Mask(list):
-    """The places in one dimension where a mask of that size is True."""
+    """The places in one dimension, of that size, where a mask is True."""
 
-    def __init__(self, places, size):
+    def __init__(self, places, size, shape):
         super().__init__(places)
-        self.size = size
+        self.size, self.shape = size, shape
 
-def _in_range(i, dim, size):
+def _in_range(i, dim, size, shape):
     """One item of an index, for a dimension of the given size: an int, a range, or a list of ints."""
     if isinstance(i, slice):
         if i.step == 0:
@@ -2470,10 +2498,10 @@ def _in_range(i, dim, size):
         return range(*i.indices(size))
     if isinstance(i, _Mask):
         if i.size != size:
-            raise IndexError(f"index: a mask of size {i.size} for dimension {dim} of size {size}")
+            raise IndexError(f"index: a mask of shape {i.shape} for a Tensor of shape {shape}: dimension {dim} differs")
         return list(i)
     if isinstance(i, list):
-        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, size), len(shape_of(i)), i)
+        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, size, shape), len(shape_of(i)), i)
     if not -size <= i < size:
         raise IndexError(f"index: {i} is out of range for dimension {dim} of size {size}")
     return i % size
@@ -2584,7 +2612,8 @@ def _quietly(function):
                     sent = yield item
                     send = partial(steps.send, sent)
                 except GeneratorExit:
-                    steps.close()
+                    with no_grad():
+                        steps.close()
                     raise
                 except BaseException as error:
                     send = partial(steps.throw, error)
@@ -2601,7 +2630,8 @@ def _quietly(function):
                     sent = yield item
                     send = partial(steps.asend, sent)
                 except GeneratorExit:
-                    await steps.aclose()
+                    with no_grad():
+                        await steps.aclose()
                     raise
                 except BaseException as error:
                     send = partial(steps.athrow, error)
@@ -4136,10 +4166,10 @@ def _gradients(root, seed, create_graph=False):
 
 @wraps(Node.backward)
 def _backward_of_value(self, gradient=None):
+    seed = 1.0 if gradient is None and type(self._data) is float else self._seed(gradient)
     made = self._made
     if made is _LEAF or made[2] is made[3]:
         self._check_graph()
-    seed = 1.0 if gradient is None and type(self._data) is float else self._seed(gradient)
     if not _in_slots(self, seed, _write):
         _add_to_grads(_general_pass(self, seed))
 
