@@ -331,17 +331,17 @@ for _name, _entry in _ARITHMETIC.items():
 # It lets g pass at nan, so that a nan in the data is not hidden by a 0 in the gradient. The share of one of two
 # equals is g / 2 and not g * 0.5, which would make a float of a Fraction. Where a piece begins has no rule.
 
-_gate = _operation("gate", lambda g, x: type(g)(0) if x <= 0 else g,
+_gate = _operation("gate_", lambda g, x: type(g)(0) if x <= 0 else g,
                    lambda h, out, g, x: _gate(h, x), None, text="0.0 if y <= 0 else x")
-_share = _operation("share", lambda g, x, y: type(g)(0) if x < y else g / 2 if x == y else g,
+_share = _operation("share_", lambda g, x, y: type(g)(0) if x < y else g / 2 if x == y else g,
                     lambda h, out, g, x, y: _share(h, x, y), None, None,
                     text="0.0 if y < z else x / 2 if y == z else x")
-_between = _operation("between", lambda g, x, low, high: type(g)(0) if x < low or x > high else g,
+_between = _operation("between_", lambda g, x, low, high: type(g)(0) if x < low or x > high else g,
                       lambda h, out, g, x, low, high: _between(h, x, low, high), None, None, None,
                       text="0.0 if y < z or y > w else x")
-_step = _operation("step", lambda x, low: low if x <= 0 else 1, None, None, text="y if x <= 0 else 1")
-_is_zero = _operation("is_zero", lambda x: int(x == 0), None, text="1 if x == 0 else 0")
-_log_of_base = _operation("log_of_base", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
+_step = _operation("step_", lambda x, low: low if x <= 0 else 1, None, None, text="y if x <= 0 else 1")
+_is_zero = _operation("is_zero_", lambda x: int(x == 0), None, text="1 if x == 0 else 0")
+_log_of_base = _operation("log_of_base_", lambda x: math.log(x) if x > 0 else 0.0 if x == 0 else math.nan,
                           lambda g, out, x: g / x, text="math.log(x) if x > 0 else 0.0 if x == 0 else math.nan")
 _maximum = _operation("maximum", lambda x, y: x if x >= y or x != x else y,
                       lambda g, out, x, y: _share(g, x, y), lambda g, out, x, y: _share(g, y, x),
@@ -398,11 +398,13 @@ def _sigmoid(x):
     return 1 / (1 + e) if x >= 0 else e / (1 + e)
 
 def _whole(f):
-    """f, which gives ints, for numbers of any kind; inf and nan pass."""
-    return lambda x: type(x)(f(x)) if x - x == 0 else x
+    """f as a float; inf and nan pass."""
+    return lambda x: float(f(x)) if x - x == 0 else x
 
 _neg = _operation("neg", operator.neg, lambda g, out, x: -g, text="-x")
-_abs = _operation("abs", abs, lambda g, out, x: g * sign(x), text="abs(x)")
+_sign = _operation("sign_", lambda x: x if x != x else (x > 0) - (x < 0), None,
+                   text="x if x != x else 1 if x > 0 else -1 if x < 0 else 0")
+_abs = _operation("abs", abs, lambda g, out, x: g * _sign(x), text="abs(x)")
 exp = _function("exp", "e to the power of x.", math.exp, lambda g, out, x: g * out)
 expm1 = _function("expm1", "exp(x) - 1, exact for small x.", math.expm1, lambda g, out, x: g * (out + 1))
 log = _function("log", "The natural logarithm; ValueError for x <= 0.", math.log, lambda g, out, x: g / x)
@@ -429,14 +431,14 @@ gelu = _function("gelu", "x times the normal distribution function of x (https:/
                  lambda x: x * (math.erfc(-x / math.sqrt(2)) / 2),
                  lambda g, out, x: g * (_normal_cdf(x) + x * _normal_pdf(x)),
                  text=f"x * (math.erfc(-x / {math.sqrt(2)}) / 2)")
-_normal_cdf = _operation("normal_cdf", lambda x: math.erfc(-x / math.sqrt(2)) / 2,
+_normal_cdf = _operation("normal_cdf_", lambda x: math.erfc(-x / math.sqrt(2)) / 2,
                          lambda g, out, x: g * _normal_pdf(x), text=f"math.erfc(-x / {math.sqrt(2)}) / 2")
-_normal_pdf = _operation("normal_pdf", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+_normal_pdf = _operation("normal_pdf_", lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
                          lambda g, out, x: -g * out * x, text=f"math.exp(-x * x / 2) / {math.sqrt(2 * math.pi)}")
 erf = _function("erf", "The error function: 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x.", math.erf,
                 lambda g, out, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 sign = _function("sign", "1 for x > 0, -1 for x < 0, 0 for 0. Its gradient is 0.",
-                 lambda x: x if x != x else type(x)((x > 0) - (x < 0)), lambda g, out, x: _gate(g, 0),
+                 lambda x: x if x != x else float((x > 0) - (x < 0)), lambda g, out, x: _gate(g, 0),
                  text="x if x != x else 1.0 if x > 0 else -1.0 if x < 0 else 0.0")
 floor = _function("floor", "The largest whole number up to x. Its gradient is 0.", _whole(math.floor),
                   lambda g, out, x: _gate(g, 0), text="math.floor(x) + 0.0 if x - x == 0 else x")
@@ -1170,7 +1172,7 @@ def _share_hits(g, out, x, dims):
     hits = _equal(x, out)
     return _gate(g, hits) / hits.sum(dims, keepdim=True)
 
-_equal = _operation("equal", lambda x, y: int(x == y or x != x), None, None)    # nan is what max has found
+_equal = _operation("equal_", lambda x, y: int(x == y or x != x), None, None)    # nan is what max has found
 
 def _place(row, best):
     """Where the best one stands; a nan is equal to nothing."""
@@ -1342,9 +1344,10 @@ class Tensor(Node):
     def data(self, data: Any) -> None:
         if data is self._data:
             if self._shape and len(data) != self._shape[0]:
+                joined = (len(data), *self._shape[1:])
                 del data[self._shape[0]:]
-                raise ValueError("Tensor.data: += with a list joins two lists; write p.data += Tensor(list), or "
-                                "p.data = [...]")
+                raise TypeError(f"Tensor.data: += with a list joins two lists, to {joined} from {self._shape}; "
+                                "write p.data += Tensor(list), or p.data = [...]")
         else:
             data = nested(data, "Tensor.data")
             if shape_of(data) != self._shape:
@@ -1647,7 +1650,8 @@ class Tensor(Node):
     def permute(self, *dims: Any) -> Tensor:
         """The dimensions in another order, each given once."""
         given = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-        if given and not len(_dims("permute", given, self.ndim)) == len(given) == self.ndim or len(given) != self.ndim:
+        given = [_an_int("permute", "a dim", d) for d in given]
+        if len(given) != self.ndim or given and len(_dims("permute", given, self.ndim)) < self.ndim:
             raise ValueError(f"permute: {len(given)} dims for a Tensor of {self.ndim} dimensions")
         return self._permute([d % self.ndim for d in given])
 
@@ -2882,7 +2886,7 @@ class _Program:
             return y
         if name == "*" and -1 in (a, b):
             return self.add("neg", y if a == -1 else x)
-        if name == "gate" and b is not None:
+        if name == "gate_" and b is not None:
             return self.once("number", 0.0) if b <= 0 else x
         if name == "neg" and minus_x is not None:
             return minus_x
@@ -4027,22 +4031,30 @@ def _in_slots(root, seed, finish):
     with _lock: return _locked_pass(root, seed, finish)
 
 def _locked_pass(root, seed, finish):
-    nodes, kept = [root], []
+    nodes, kept, done = [root], [], False
     try:
-        _count_uses(nodes, kept)
-        root._paid = seed
-        _pay(root)
-        finish(nodes, kept)
-        return True
-    except BaseException as error:
-        for node in nodes:
-            node._uses = 0
-        if not isinstance(error, Exception):
-            raise
-    return False
+        try:
+            if _count_uses(nodes, kept):
+                root._paid = seed
+                _pay(root)
+                finish(nodes, kept)
+                done = True
+        except Exception:                   # the general pass knows better, or says what is wrong
+            pass
+        if not done:
+            _forget_uses(nodes)
+    except BaseException:                   # Ctrl-C, which may come while they are forgotten, too
+        _forget_uses(nodes)
+        raise
+    return done
+
+def _forget_uses(nodes):
+    for node in nodes:
+        node._uses = 0
 
 def _count_uses(nodes, kept):
-    """Append every node below nodes[0], and count its uses; to kept, those with a gradient."""
+    """Append every node below nodes[0], and count its uses; to kept, those with a gradient. False when a rule is
+    from outside."""
     push, leaf, foreign, none = nodes.append, _LEAF, _FOREIGN, _NO_GRAD
     for node in nodes:
         if node._grad is not none:
@@ -4068,8 +4080,7 @@ def _count_uses(nodes, kept):
             else:
                 push(b)
                 b._uses = 1
-    if foreign and not foreign.isdisjoint([node._made[0] for node in nodes]):
-        raise ValueError("a rule from outside")
+    return not foreign or foreign.isdisjoint([node._made[0] for node in nodes])
 
 def _count_many(node, db, rules, push):
     for p, rule in zip(node._a, rules):
@@ -4185,7 +4196,7 @@ def _gate_rows(ndim, gs, xs):
     zero = _zero(gs)
     return map_rows(lambda g, x: [zero if xi <= 0 else gi for gi, xi in zip(g, x)], ndim, gs, xs)
 
-_ROW_FORMS, _by_number = {"relu": _relu_rows, "gate": _gate_rows}, _broadcast
+_ROW_FORMS, _by_number = {"relu": _relu_rows, "gate_": _gate_rows}, _broadcast
 
 def _broadcast(operation, operands):
     x, y = operands[0], operands[-1]
