@@ -34,7 +34,7 @@ import random
 import struct
 import sys
 from bisect import bisect_left
-from collections import namedtuple
+from collections import deque, namedtuple
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial, wraps
@@ -57,6 +57,15 @@ if TYPE_CHECKING:
     Dim = Union[None, int, Sequence[int]]
     Path = Union[str, "os.PathLike[str]"]
     Rule = Callable[..., Any]                           # rule(g, out, *operands), see below
+
+    M = TypeVar("M", bound="Module")
+    Act = Union[bool, str, Callable[["Value"], "Value"]]
+    Inputs = Union["Value", Scalar, Sequence[Any]]
+    Predictions = Union[N, Sequence[N], Sequence[Sequence[N]]]
+
+    class Loss(Protocol):
+        """What the losses are: Tensor to Tensor, lists of Values to Value."""
+        def __call__(self, predictions: Predictions[N], targets: Operand, reduction: str = ...) -> N: ...
 
     class Function(Protocol):
         """What "The rules" makes: Value to Value, Tensor to Tensor, number to number."""
@@ -1911,137 +1920,139 @@ def linear(x: Any, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
 
 
 # ---- Networks --------------------------------------------------------------------------------------
+# What has parameters, and what is made of such parts. Names, numbers and saved files are PyTorch's.
 
 class Module:
-    """Something with parameters: the Values and Tensors in its attributes, in lists, dicts and modules there.
+    """Something with parameters: Values and Tensors in its attributes, in lists, dicts and modules.
 
-    Parameters are named by the way to them: `layers.0.neurons.2.b`.
+    They are named by the way to them: `layers.0.neurons.2.b`. A constant Tensor is no parameter, but is
+    saved with them. A subclass defines forward, and is called with what that takes.
     """
 
-    def _children(self) -> Iterable[Tuple[Any, Any]]:
+    training = True                 # what train() and eval() set
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What the module makes of its inputs."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def _children(self):
         return vars(self).items()
 
-    def __call__(self, x: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+    def modules(self) -> List[Module]:
+        """All modules in this one, each after those that it is made of, and so itself last."""
+        return list(_Search(self).modules)
 
-    def named_parameters(self, prefix: str = "") -> Iterator[Tuple[str, Any]]:
+    def named_parameters(self, prefix: str = "") -> Iterator[Tuple[str, Node]]:
         """(name, parameter) for everything that requires a gradient, each parameter once."""
-        first: Dict[Any, str] = {}
-        for name, p in list(_leaves(self, prefix)):
+        first: Dict[Node, str] = {}
+        for name, p in _Search(self, prefix).nodes.items():
             if p.requires_grad and first.setdefault(p, name) == name:
                 yield name, p
 
     def parameters(self) -> List[Any]:
         """All that an optimizer should change."""
-        return list(dict.fromkeys([p for _, p in _leaves(self, "") if p.requires_grad]))
+        return list(dict.fromkeys([p for p in _Search(self).nodes.values() if p.requires_grad]))
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for p in self.parameters():
-            p.grad = p._NO_GRAD
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients; with set_to_none=False, make them 0."""
+        _forget(self.parameters(), set_to_none)
+
+    def train(self: M, mode: bool = True) -> M:
+        """Set `training`, which Dropout and BatchNorm1d obey, in all modules."""
+        return self.apply(lambda module: setattr(module, "training", mode))
+
+    def eval(self: M) -> M:
+        """train(False)."""
+        return self.train(False)
+
+    def apply(self: M, f: Callable[[Module], object]) -> M:
+        """Call f with each of modules()."""
+        for module in self.modules():
+            f(module)
+        return self
+
+    def to(self: M, device: object) -> M:
+        """The module itself, on the only device, "cpu"."""
+        if device not in ("cpu", float):
+            raise ValueError(f"to: {device!r} is not the device 'cpu'")
+        return self
+
+    def register_buffer(self, name: str, tensor: Optional[Tensor]) -> None:
+        """Make a constant an attribute."""
+        setattr(self, name, tensor.detach() if tensor is not None and tensor.requires_grad else tensor)
 
     def state_dict(self, prefix: str = "") -> Dict[str, Nested]:
         """A copy of all data, as numbers and nested lists by name; constants are included."""
-        return {name: copied(p.data) for name, p in _leaves(self, prefix)}
+        return {name: copied(p._data) for name, p in _Search(self, prefix).nodes.items()}
 
-    def load_state_dict(self, state: Dict[str, Any], prefix: str = "") -> None:
+    def load_state_dict(self, state: Dict[str, Any], prefix: str = "", strict: bool = True) -> None:
         """Take the data from state, which must have the names and shapes of state_dict(prefix).
 
-        With a prefix, other names are left alone. ValueError when a name is missing or unknown, or a
-        shape differs; nothing is changed then.
+        With a prefix, other names are left alone. ValueError when a shape differs or, if strict, a name
+        is missing or unknown; nothing is changed then.
         """
-        mine = dict(_leaves(self, prefix))
-        new = _matching(_with_prefix(state, prefix), {name: shape_of(p.data) for name, p in mine.items()})
-        for name, p in mine.items():
-            p._assign(new[name])
+        given, mine = _with_prefix(state, prefix), _Search(self, prefix).nodes
+        if not strict:
+            mine = {name: p for name, p in mine.items() if name in given}
+            given = {name: given[name] for name in mine}
+        new = _matching(given, {name: shape_of(p._data) for name, p in mine.items()})
+        _all_or_nothing([(p._assign, new[name], p._data) for name, p in mine.items()])
 
     @recursive_repr("...")
     def __repr__(self) -> str:
         """A line per child, with its shape and number of parameters."""
-        lines = [f"  {name}: {_summary(child)}" for name, child in self._children() if _summary(child)]
-        total = sum(len(flat(p.data)) for p in self.parameters())
-        return "\n".join([f"{type(self).__name__}(", *lines, f")  # {total} parameters"])
+        name, total = type(self).__name__, sum(len(flat(p._data)) for p in self.parameters())
+        lines = [f"  {key}: {_summary(child)}" for key, child in self._children() if _summary(child)]
+        return "\n".join([f"{name}(", *lines, f")  # {total} parameters"]) if lines else f"{name}()"
 
 
-def _leaves(value: Any, prefix: str, above: Tuple[Any, ...] = ()) -> Iterator[Tuple[str, Any]]:
-    """(name, node) for all Values and Tensors below value; `above` guards against modules in themselves."""
-    above += (value,)
-    for key, child in (value._children() if isinstance(value, Module) else
-                       value.items() if isinstance(value, dict) else enumerate(value)):
-        if isinstance(child, (Value, Tensor)):
-            yield f"{prefix}{key}", child
-        elif isinstance(child, (Module, list, tuple, dict)) and not any(child is other for other in above):
-            yield from _leaves(child, f"{prefix}{key}.", above)
-
-
-def _with_prefix(state: Any, prefix: str) -> Dict[str, Any]:
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise TypeError(f"load_state_dict: needs a dict with names, not {state!r:.200}")
-    return {name: x for name, x in state.items() if name.startswith(prefix)}
-
-
-def _matching(given: Dict[str, Any], shapes: Dict[str, Shape]) -> Dict[str, Nested]:
-    """The data that are given, which must have just these names and shapes, in this order."""
-    if given.keys() != shapes.keys():
-        missing, unexpected = sorted(shapes.keys() - given.keys()), sorted(given.keys() - shapes.keys())
-        raise ValueError(f"load_state_dict: missing {missing}, unexpected {unexpected}")
-    data = {}
-    for name, shape in shapes.items():
-        x = given[name]
-        data[name] = nested(x.data if isinstance(x, Value) else x, f"load_state_dict: {name}")
-        if shape_of(data[name]) != shape:
-            raise ValueError(f"load_state_dict: {name} has shape {shape_of(data[name])}, here it is {shape}")
-    return data
-
-
-def _summary(child: Any) -> str:
-    if isinstance(child, (Tensor, Value)):
-        return f"{type(child).__name__} {shape_of(child.data)}"
-    if isinstance(child, Module):
-        return repr(child).replace("\n", "\n  ")
-    if isinstance(child, (list, tuple)) and any(isinstance(item, (Module, Node)) for item in child):
-        return "[" + ", ".join(map(_summary, child)) + "]"
-    return getattr(child, "__name__", "") if callable(child) else ""
-
-
-def _at_least_1(what: str, n: Any) -> int:
+def _at_least_1(what, n):
     if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
         raise ValueError(f"{what} must be an int of at least 1, not {n!r}")
     return operator.index(n)
 
 
 class Neuron(Module):
-    """act(w . x + b) of Values, one node for the dot product; nin inputs (numbers or Values) -> one Value.
+    """act(w . x + b) of Values, one node for the dot product: nin inputs (numbers, Values) -> one Value.
 
     The weights are random.uniform(-1, 1), the bias is 0. `act` is "linear", the name of a function of
     Value ("relu", "tanh", ...) or any function of a Value; nonlin=False means "linear".
     """
 
-    def __init__(self, nin: int, act: Any = "relu", nonlin: bool = True) -> None:
+    def __init__(self, nin: int, act: Act = "relu", nonlin: bool = True) -> None:
         if isinstance(act, bool):           # micrograd's Neuron(nin, nonlin)
             act = "relu" if act else "linear"
         known = ["linear", "leaky_relu", *FUNCTIONS]
         if not callable(act) and act not in known:
             raise ValueError(f"act must be a function or one of {', '.join(sorted(known))}, not {act!r}")
+        if getattr(act, "__module__", "") == "math":
+            name = act.__name__
+            raise ValueError(f"act: math.{name} takes plain numbers only; write act={name!r}")
         act = act if nonlin else "linear"
         self.w = [Value(random.uniform(-1, 1)) for _ in range(_at_least_1("Neuron: nin", nin))]
         self.b = Value(0)
         self.act, self.nonlin = act, act != "linear"
 
-    def __call__(self, x: Any) -> Any:
-        if len(_inputs(x)) != len(self.w):
-            raise ValueError(f"Neuron: {len(_inputs(x))} inputs given, {len(self.w)} expected")
-        return self._act(dot(self.w, _inputs(x), self.b))
+    def __call__(self, x: Inputs) -> Value:
+        x = _inputs(x)
+        if len(x) != len(self.w):
+            raise ValueError(f"Neuron: {len(x)} inputs given, {len(self.w)} expected")
+        return self._act(dot(self.w, x, self.b))
 
-    def _act(self, out):
-        act = self.act
-        return out if act == "linear" else getattr(out, act)() if type(act) is str else act(out)
-
-    def _children(self) -> Iterable[Tuple[Any, Any]]:
-        return (("w", self.w), ("b", self.b))
+    def _act(self, x):
+        if type(self.act) is str:
+            return x if self.act == "linear" else getattr(x, self.act)()
+        out = self.act(x)
+        if not isinstance(out, Value):
+            raise TypeError(f"Neuron: act must give a Value, which has a gradient, not {out!r:.200}")
+        return out
 
     def __repr__(self) -> str:
-        name = self.act if isinstance(self.act, str) else getattr(self.act, "__name__", "")
+        act = self.act
+        name = act if isinstance(act, str) else getattr(act, "__name__", type(act).__name__)
         return f"{'ReLU' if name == 'relu' else name.capitalize()}Neuron({len(self.w)})"
 
 
@@ -2049,18 +2060,21 @@ def _inputs(x):
     """The inputs of a neuron as a list."""
     if isinstance(x, Tensor):
         raise TypeError("a network of Values takes numbers or Values, not a Tensor; use x.tolist()")
-    if hasattr(x, "tolist"):
-        x = x.tolist()
-    return [x] if isinstance(x, (Value, Number)) else _listed("inputs", x)
+    x = x.tolist() if hasattr(x, "tolist") else x
+    x = [x] if isinstance(x, (Value, Number)) else _listed("inputs", x)
+    if any(isinstance(item, (list, tuple)) for item in x):
+        raise TypeError(f"a network of Values takes one example, not {x!r:.200}: for a batch, write "
+                        "[model(x) for x in batch]")
+    return x
 
 
 class Layer(Module):
-    """nout Neurons with the same nin inputs -> a list of nout Values, or the bare Value of a single one."""
+    """nout Neurons with the same nin inputs -> a list of nout Values, or the bare Value of only one."""
 
-    def __init__(self, nin: int, nout: int, act: Any = "relu", nonlin: bool = True) -> None:
+    def __init__(self, nin: int, nout: int, act: Act = "relu", nonlin: bool = True) -> None:
         self.neurons = [Neuron(nin, act, nonlin) for _ in range(_at_least_1("Layer: nout", nout))]
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Inputs) -> Any:
         x = _inputs(x)
         out = [neuron(x) for neuron in self.neurons]
         return out[0] if len(out) == 1 else out
@@ -2080,14 +2094,14 @@ class MLP(Module):
     (13, 0.0994)
     """
 
-    def __init__(self, nin: int, nouts: Sequence[int], act: Any = "relu") -> None:
+    def __init__(self, nin: int, nouts: Sequence[int], act: Act = "relu") -> None:
         sizes = [nin, *_listed("MLP", nouts)]
         if len(sizes) < 2:
             raise ValueError("MLP: nouts must name at least one layer")
         self.layers = [Layer(n, m, act, nonlin=i < len(sizes) - 1)
                        for i, (n, m) in enumerate(zip(sizes, sizes[1:]), 1)]
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Inputs) -> Any:
         for layer in self.layers:
             x = layer(x)
         return x
@@ -2099,8 +2113,7 @@ class MLP(Module):
 class Linear(Module):
     """x @ weight.T + bias of Tensors: (..., nin) -> (..., nout). Each row of weight is one neuron.
 
-    weight (nout, nin) and bias (nout) are drawn from random.uniform(-k, k) with k = 1 / sqrt(nin), as
-    PyTorch's.
+    weight (nout, nin) and bias (nout) are uniform between -k and k = 1 / sqrt(nin), as PyTorch's.
     """
 
     def __init__(self, nin: int, nout: int, bias: bool = True) -> None:
@@ -2109,7 +2122,7 @@ class Linear(Module):
         self.weight = Tensor.uniform(-bound, bound, nout, nin)
         self.bias = Tensor.uniform(-bound, bound, nout) if bias else None
 
-    def __call__(self, x: Any) -> Tensor:
+    def forward(self, x: Operand) -> Tensor:
         return linear(x, self.weight, self.bias)
 
     def __repr__(self) -> str:
@@ -2117,89 +2130,133 @@ class Linear(Module):
         return f"Linear({nin}, {nout}, bias={self.bias is not None})"
 
 
-class Sequential(Module):
-    """Modules and functions, one after the other: Sequential(Linear(2, 16), Tensor.relu, Linear(16, 1))."""
+class Sequential(Module, list):
+    """Modules and functions in a row: Sequential(Linear(2, 16), Tensor.relu, Linear(16, 1))."""
+
+    __hash__ = Module.__hash__
 
     def __init__(self, *steps: Callable[[Any], Any]) -> None:
         for i, step in enumerate(steps):
             if not callable(step):
-                raise TypeError(f"Sequential: step {i} must be a Module or a function, not {step!r:.200}")
-        self.steps = list(steps)
+                raise TypeError(f"Sequential: step {i} is no Module and no function: {step!r:.200}")
+        super().__init__(steps)
 
-    def _children(self) -> Iterable[Tuple[Any, Any]]:
-        return chain(enumerate(self.steps), [(name, x) for name, x in vars(self).items() if name != "steps"])
+    def _children(self):
+        return chain(enumerate(self), vars(self).items())
 
-    def __call__(self, x: Any) -> Any:
-        for step in self.steps:
+    def forward(self, x: Any) -> Any:
+        for step in self:
             x = step(x)
         return x
 
-    def __getitem__(self, i: int) -> Any:
-        return self.steps[i]
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
 
 # ---- Losses ----------------------------------------------------------------------------------------
-# One formula each, for Tensors and for (nested) lists of Values. `reduction` is "mean", "sum" or "none".
+# What a prediction x costs where the target is t, and the rules for x and t. Predictions are a Tensor or
+# (nested) lists of Values; `reduction` is "mean", "sum" or "none". On Tensors, a loss is one node.
 
-def mse_loss(predictions: Any, targets: Any, reduction: str = "mean") -> Any:
-    """Mean squared error, (prediction - target)**2; targets of the same shape."""
-    def squared(p: Any, t: Any) -> Any:
-        error = p - t
-        return error * error
-    return _loss("mse_loss", squared, predictions, targets, reduction)
+def _loss(name, sensible, cost, to_x, to_t, doc):
+    def loss(predictions, targets, reduction="mean"):
+        x = _predictions(name, predictions)
+        t = _tensor(name, targets) if isinstance(x, Tensor) else nested(targets, name, values=True)
+        data, goals = [p._data if isinstance(p, Tensor) else p for p in (x, t)]
+        have, want = shape_of(data), shape_of(goals)
+        if have != want:
+            hint = "put the Value into a list" if isinstance(x, Value) else "reshape one of them"
+            raise ValueError(f"{name}: predictions of shape {have}, targets of shape {want}; {hint}")
+        for goal in set(map(_plain, flat(goals))) if sensible else ():
+            if not sensible(goal):
+                raise ValueError(f"{name}: {goal!r} is no target. {doc}")
+        if isinstance(x, Tensor):
+            return _reduced(name, zip_map(cost, len(have), data, goals), reduction, (x, t), (to_x, to_t))
+        costs = zip_map(lambda x, t: Value._make(cost(x._data, _plain(t)), name, (x, t), (to_x, to_t)),
+                        len(have), x, t)
+        return _reduced(name, costs, reduction)
+    loss.__name__, loss.__qualname__, loss.__doc__ = name, name, doc
+    return loss
 
+def _plain(x):
+    return x._data if isinstance(x, Value) else x
 
-def hinge_loss(scores: Any, targets: Any, reduction: str = "mean") -> Any:
-    """The max-margin loss relu(1 - target * score), for targets of -1 and 1 of the same shape."""
-    return _loss("hinge_loss", lambda s, t: (1 - t * s).relu(), scores, targets, reduction)
+def _hinge(x, t):
+    margin = 1 - t * x
+    return type(margin)(0) if margin < 0 else margin
 
+mse_loss: Loss = _loss(
+    "mse_loss", None, lambda x, t: (x - t) * (x - t),
+    lambda g, out, x, t: 2 * g * (x - t), lambda g, out, x, t: 2 * g * (t - x),
+    "Mean squared error, (prediction - target)**2; targets of the same shape.")
+hinge_loss: Loss = _loss(
+    "hinge_loss", lambda t: t in (-1, 1), _hinge,
+    lambda g, out, x, t: _gate(-t * g, 1 - t * x), lambda g, out, x, t: _gate(-x * g, 1 - t * x),
+    "The max-margin loss relu(1 - target * score), for targets of -1 and 1 of the same shape.")
+binary_cross_entropy_with_logits: Loss = _loss(
+    "binary_cross_entropy_with_logits", lambda t: 0 <= t <= 1,
+    lambda x, t: max(x, 0) - x * t + math.log1p(math.exp(-abs(x))),
+    lambda g, out, x, t: g * (sigmoid(x) - t), lambda g, out, x, t: -g * x,
+    "-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)), targets t from 0 to 1, of the same shape.")
 
-def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
-    """-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)), targets t from 0 to 1, of the same shape."""
-    return _loss("binary_cross_entropy_with_logits",
-                 lambda x, t: t * (-x).softplus() + (1 - t) * x.softplus(), logits, targets, reduction)
-
-
-def cross_entropy(logits: Any, targets: Any, reduction: str = "mean") -> Any:
+def cross_entropy(logits: Predictions[N], targets: Any, reduction: str = "mean",
+                  ignore_index: int = -100) -> N:
     """-log(softmax(logits))[target]; logits (n, classes) and n class indices, or (classes) and one.
+
+    Logits (n, classes, d, ...) go with indices (n, d, ...). Targets of ignore_index count for nothing.
 
     >>> cross_entropy(Tensor([[0.0, 0.0], [1000.0, 0.0]]), [1, 0]).item() == math.log(2) / 2
     True
     """
-    logits = _predictions("cross_entropy", logits)
-    shape = logits.shape if isinstance(logits, Tensor) else shape_of(logits)
-    indices = nested(targets, "cross_entropy: targets")
-    if not 1 <= len(shape) <= 2 or shape_of(indices) != shape[:-1]:
-        raise ValueError(f"cross_entropy: logits of shape {shape} and targets of shape {shape_of(indices)}: "
-                         "(n, classes) and n class indices are needed")
+    x, indices = _predictions("cross_entropy", logits), nested(targets, "cross_entropy: targets")
+    data = x._data if isinstance(x, Tensor) else x
+    shape, places = shape_of(data), shape_of(indices)
+    dim, depth = min(1, len(shape) - 1), len(places)            # dim: that of the classes
+    if not shape or places != shape[:dim] + shape[dim + 1:]:
+        raise ValueError(f"cross_entropy: logits of shape {shape} and targets of shape {places}: "
+                         "(n, classes) and n class indices are needed, or (classes) and one")
     for i, t in enumerate(flat(indices)):
-        if not isinstance(t, int) or not 0 <= t < shape[-1]:
-            raise ValueError(f"cross_entropy: target {i} must be an int from 0 to {shape[-1] - 1}, not {t!r}")
-    if isinstance(logits, Tensor):
-        rows = logits.reshape(-1, shape[-1])
-        losses: Any = _cross_entropy_of_tensor(rows, flat(indices)).reshape(shape[:-1])
-    else:
-        losses = zip_map(_cross_entropy_of_values, len(shape) - 1, logits, indices)
-    return _reduced("cross_entropy", losses, reduction)
+        if type(t) is not int or not 0 <= t < shape[dim] and t != ignore_index:
+            raise ValueError(f"cross_entropy: target {i} is {t!r}, no int from 0 to {shape[dim] - 1}")
+    order = [*range(dim), *range(dim + 1, len(shape)), dim]             # with the classes last
+    rows, count = permuted(data, order), sum([t != ignore_index for t in flat(indices)])
+    if not isinstance(x, Tensor):
+        costs = zip_map(partial(_cost_of_values, ignore_index), depth, rows, indices)
+        return _reduced("cross_entropy", costs, reduction, count=count)
+    kept, learns = [], _recording() and x.requires_grad
 
+    def cost(row, t):
+        top = max(row)                          # so that no exponent is above 0
+        exps = [math.exp(xi - top) for xi in row]
+        total = sum(exps)
+        if learns:
+            kept.append((t, exps, total))
+        return 0.0 if t == ignore_index else math.log(total) - (row[t] - top)
 
-def _cross_entropy_of_tensor(logits: Tensor, targets: List[int]) -> Tensor:
-    """One node, for the gradient's sake: softmax(logits), minus 1 at the target."""
-    hit = Tensor._from([[int(c == t) for c in range(logits.shape[1])] for t in targets])
-    return Tensor._make([-_log_softmax(row)[t] for row, t in zip(logits.data, targets)], "cross_entropy", (logits,),
-                   (lambda g, out, x: (x.softmax(-1) - hit) * g.unsqueeze(-1),))
+    def back(t, exps, total, g):
+        if t == ignore_index:
+            return [0.0] * len(exps)
+        row = [e * (g / total) for e in exps]
+        row[t] -= g
+        return row
 
+    def placed(rows):
+        return Tensor._from(permuted(nest(rows, places), sorted(order, key=order.__getitem__)))
 
-def _cross_entropy_of_values(row: List[Any], target: int) -> Any:
-    top = max(x.data for x in row)
-    shifted = [x - top for x in row]            # so that no exponent is above 0
+    def rule(g, out, x):                        # softmax, less 1 at the target
+        if not _recording():                    # on lists, in half of the time
+            gs = flat(expand(g._data, g.shape, places))
+            return placed([back(*row, gi) for row, gi in zip(kept, gs)])
+        hits = placed([[int(c == t) for c in range(shape[dim])] for t in flat(indices)])
+        used = Tensor._from(zip_map(lambda t: int(t != ignore_index), depth, indices))
+        return (x.softmax(dim) - hits) * (g * used).unsqueeze(dim)
+    costs = zip_map(cost, depth, rows, indices)
+    return _reduced("cross_entropy", costs, reduction, (x,), (rule,), count)
+
+def _cost_of_values(ignore_index, row, target):
+    if target == ignore_index:
+        return Value(0.0)
+    top = max(x._data for x in row)
+    shifted = [x - top for x in row]
     return dot([x.exp() for x in shifted], [1] * len(row)).log() - shifted[target]
 
-
-def _predictions(name: str, x: Any) -> Any:
+def _predictions(name, x):
     """A Tensor, or nested lists of Values where there is a Value among them."""
     if isinstance(x, (Value, list, tuple)):
         x = nested(x, name, values=True)
@@ -2207,111 +2264,116 @@ def _predictions(name: str, x: Any) -> Any:
             return zip_map(lambda v: v if isinstance(v, Value) else Value(v), len(shape_of(x)), x)
     return _tensor(name, x)
 
-
-def _loss(name: str, formula: Rule, predictions: Any, targets: Any, reduction: str) -> Any:
-    predictions = _predictions(name, predictions)
-    of_tensors = isinstance(predictions, Tensor)
-    targets = _tensor(name, targets) if of_tensors else nested(targets, name, values=True)
-    have, want = (x.shape if of_tensors else shape_of(x) for x in (predictions, targets))
-    if have != want:
-        raise ValueError(f"{name}: predictions of shape {have}, targets of shape {want}; reshape one of them")
-    ndim = 0 if of_tensors else len(have)       # 0: the formula gets the Tensors themselves
-    return _reduced(name, zip_map(formula, ndim, predictions, targets), reduction)
-
-
-def _reduced(name: str, losses: Any, reduction: str) -> Any:
+def _reduced(name, costs, reduction, operands=(), rules=(), count=None):
+    """All costs, their sum, or their mean over count: a node of the operands, or of costs as Values."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name}: reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
     if reduction == "none":
-        return losses
-    if isinstance(losses, Tensor):
-        return losses.sum() if reduction == "sum" else losses.mean()
-    losses = flat(losses)
-    if not losses:
-        raise ValueError(f"{name}: no predictions")
-    total = dot(losses, [1] * len(losses))
-    return total if reduction == "sum" else total / len(losses)
+        return Tensor._make(costs, name, operands, rules) if operands else costs
+    costs = flat(costs)
+    count = len(costs) if count is None else count
+    if reduction == "mean" and not count:
+        raise ValueError(f"{name}: no prediction has a target, so there is no mean")
+    total = sum(costs) if operands else dot(costs, [1] * len(costs))
+    if reduction == "mean":
+        total, rules = total / count, [_of_mean(rule, count) for rule in rules]
+    return Tensor._make(total, name, operands, rules) if operands else total
+
+def _of_mean(rule, count):
+    return lambda g, out, *operands: rule(g / count, out, *operands)
 
 
 # ---- Optimizers ------------------------------------------------------------------------------------
 # The formulas and keywords are PyTorch's. A step works out all new numbers before it changes any.
 
-def _not_negative(name: str, x: Any) -> Any:
+def _not_negative(name, x):
     if _number(x) is NotImplemented or isinstance(x, complex) or not x >= 0:
         raise ValueError(f"{name} must be a number of at least 0, not {x!r}")
-    return x
 
 
 class Optimizer:
-    """What SGD and Adam share: the parameters (Values and Tensors, also mixed), .lr, and a state for each.
+    """What SGD and Adam share: parameters (Values and Tensors, also mixed), settings, a state for each.
 
-    ValueError without parameters, or with one twice; TypeError for what is no Value or Tensor.
+    Settings, such as .lr, can be assigned. ValueError without parameters, or with one twice; TypeError
+    for what is no Value or Tensor.
     """
 
     _KEYS: Tuple[str, ...] = ()     # what the state of a parameter holds
+    lr: float
 
-    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float) -> None:
+    def __init__(self, params: Iterable[Node], **settings: Any) -> None:
         name = type(self).__name__
+        if type(self) is Optimizer:
+            raise TypeError("Optimizer is what all optimizers share: use SGD, Adam or AdamW")
         self.params = _nodes(name, "parameter", params)
-        if not self.params or len(set(map(id, self.params))) < len(self.params):
-            raise ValueError(f"{name}: {'a parameter appears twice' if self.params else 'no parameters'}")
-        self.lr, self.weight_decay = lr, _not_negative(f"{name}: weight_decay", weight_decay)
+        if not self.params or len(set(self.params)) < len(self.params):
+            what = "a parameter appears twice" if self.params else "no parameters"
+            raise ValueError(f"{name}: {what}")
+        for i, p in enumerate(self.params):
+            if isinstance(p, Tensor) and p._op:
+                raise ValueError(f"{name}: parameter {i} is a result of {p._op}: use Tensor(x.data)")
         self.state: List[Dict[str, Any]] = [{} for _ in self.params]
+        for key, x in settings.items():
+            setattr(self, key, x)
+
+    def __setattr__(self, name: str, x: Any) -> None:
+        if name in ("lr", "weight_decay", "momentum", "eps"):
+            _not_negative(f"{type(self).__name__}: {name}", x)
+        super().__setattr__(name, x)
 
     @property
-    def lr(self) -> float:
-        """The learning rate, to be assigned at will."""
-        return self._lr
+    def param_groups(self) -> List[Dict[str, Any]]:
+        """The settings as PyTorch has them: `for group in optimizer.param_groups: group["lr"] = 0.1`."""
+        return [vars(self)]
 
-    @lr.setter
-    def lr(self, lr: float) -> None:
-        self._lr = _not_negative(f"{type(self).__name__}: lr", lr)
+    def __repr__(self) -> str:
+        settings = [f"{key}={x!r}" for key, x in vars(self).items() if key not in ("params", "state")]
+        total = sum(len(flat(p._data)) for p in self.params)
+        return f"{type(self).__name__}({', '.join(settings)})  # {total} parameters"
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for p in self.params:
-            p.grad = p._NO_GRAD
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients; with set_to_none=False, make them 0."""
+        _forget(self.params, set_to_none)
 
     def step(self) -> None:
         """Change every parameter by its gradient; those without one are left alone."""
-        updates = []
-        for i, (p, state) in enumerate(zip(self.params, self.state)):
+        for key, x in list(vars(self).items()):     # what came by param_groups is checked here
+            setattr(self, key, x)
+        writes, states = [], self.state[:]
+        for i, (p, state) in enumerate(zip(self.params, states)):
             if p._gradient() is not None:
-                shape = shape_of(p.data)
-                if shape_of(p._gradient()) != shape:
-                    raise ValueError(f"step: parameter {i}: shape {shape}, its gradient {shape_of(p._gradient())}")
-                if any(len(x) != math.prod(shape) for key, x in state.items() if key != "step"):
-                    raise ValueError(f"step: parameter {i}: its shape is {shape} now, and was another before")
+                shape, numbers, g = shape_of(p._data), flat(p._data), flat(p._gradient())
+                before = [x for key, x in state.items() if key != "step"]
+                if any(len(x) != len(numbers) for x in (g, *before)):
+                    raise ValueError(f"step: parameter {i}: its shape was another before it was {shape}")
                 try:
-                    numbers, new = self._update(*self._decayed(flat(p.data), flat(p._gradient())), state)
+                    numbers, states[i] = self._update(*self._decayed(numbers, g), state)
                 except (TypeError, ArithmeticError, ValueError) as error:
                     raise type(error)(f"step: parameter {i}: {error}") from error
-                updates.append((p, nest(numbers, shape), state, new))
-        for p, data, state, new in updates:
-            p._assign(data)
-            state.update(new)
+                writes.append((p._assign, nest(numbers, shape), p._data))
+        _all_or_nothing([*writes, (partial(setattr, self, "state"), states, self.state)])
 
-    def _decayed(self, p: List[Any], g: List[Any]) -> Tuple[List[Any], List[Any]]:
+    def _decayed(self, p, g):
         return p, _plus(g, self.weight_decay, p) if self.weight_decay else g
 
-    def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
-        """New numbers and new state of one parameter, from its numbers and gradient, all as flat lists."""
+    def _update(self, p, g, state):
+        """New numbers and state of one parameter, from its numbers and gradient, all as flat lists."""
         raise NotImplementedError
 
     def state_dict(self, prefix: str = "") -> Dict[str, Nested]:
         """A copy of lr and of what the optimizer remembers, as numbers and nested lists by name."""
-        state = {f"{prefix}lr": self.lr}
+        state: Dict[str, Nested] = {f"{prefix}lr": self.lr}
         for i, (p, mine) in enumerate(zip(self.params, self.state)):
-            state.update({f"{prefix}{i}.{key}": x if key == "step" else nest(x, shape_of(p.data))
+            state.update({f"{prefix}{i}.{key}": x if key == "step" else nest(x, shape_of(p._data))
                           for key, x in mine.items()})
         return state
 
     def load_state_dict(self, state: Dict[str, Any], prefix: str = "") -> None:
         """Go on from a state_dict(prefix). ValueError when it does not fit; nothing is changed then."""
-        given = _with_prefix(state, prefix)
-        shapes: Dict[str, Shape] = {prefix + "lr": ()}
+        given, shapes = _with_prefix(state, prefix), {f"{prefix}lr": ()}
         for i, p in enumerate(self.params):
-            mine = {f"{prefix}{i}.{key}": () if key == "step" else shape_of(p.data) for key in self._KEYS}
+            mine = {f"{prefix}{i}.{key}": shape_of(p._data) if key != "step" else ()
+                    for key in self._KEYS}
             if mine.keys() & given.keys():          # else it has made no step yet
                 shapes.update(mine)
         (_, lr), *found = _matching(given, shapes).items()
@@ -2319,12 +2381,12 @@ class Optimizer:
         for name, x in found:
             number, key = name[len(prefix):].split(".")
             if key == "step" and not (x >= 1 and x % 1 == 0):
-                raise ValueError(f"load_state_dict: {name} must be a whole number of at least 1, not {x}")
+                raise ValueError(f"load_state_dict: {name} must be 1 or another whole number, not {x}")
             new[int(number)][key] = int(x) if key == "step" else flat(x)
         self.lr, self.state = lr, new
 
 
-def _plus(x: List[Any], factor: Any, y: List[Any]) -> List[Any]:
+def _plus(x, factor, y):
     return [xi + factor * yi for xi, yi in zip(x, y)]
 
 
@@ -2341,14 +2403,13 @@ class SGD(Optimizer):
 
     _KEYS = ("momentum_buffer",)
 
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0, nesterov: bool = False,
+    def __init__(self, params: Iterable[Node], lr: float, momentum: float = 0, nesterov: bool = False,
                  weight_decay: float = 0) -> None:
-        super().__init__(params, lr, weight_decay)
-        self.momentum, self.nesterov = _not_negative("SGD: momentum", momentum), nesterov
+        super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
-    def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+    def _update(self, p, g, state):
         if not self.momentum:
             return _plus(p, -self.lr, g), {}
         v = _plus(g, self.momentum, state["momentum_buffer"]) if state else g
@@ -2361,14 +2422,16 @@ class Adam(Optimizer):
 
     _KEYS = ("step", "exp_avg", "exp_avg_sq")
 
-    def __init__(self, params: Iterable[Any], lr: float = 0.001, betas: Tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0) -> None:
-        super().__init__(params, lr, weight_decay)
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= b < 1 for b in betas):
-            raise ValueError(f"{type(self).__name__}: betas must be two numbers in [0, 1), not {betas!r}")
-        self.betas, self.eps = tuple(betas), _not_negative("eps", eps)
+    def __init__(self, params: Iterable[Node], lr: float = 0.001,
+                 betas: Tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(
+                _number(b) is not NotImplemented and 0 <= b < 1 for b in betas):
+            name = type(self).__name__
+            raise ValueError(f"{name}: betas must be two numbers in [0, 1), not {betas!r}")
 
-    def _update(self, p: List[Any], g: List[Any], state: Dict[str, Any]) -> Tuple[List[Any], Dict[str, Any]]:
+    def _update(self, p, g, state):
         (b1, b2), t, zeros = self.betas, state.get("step", 0) + 1, [0.0] * len(p)
         c1, c2, root = 1 - b1, 1 - b2, math.sqrt(1 - b2 ** t)
         m = [b1 * mi + c1 * gi for mi, gi in zip(state.get("exp_avg", zeros), g)]
@@ -2381,32 +2444,43 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101)."""
 
-    def __init__(self, params: Iterable[Any], lr: float = 0.001, betas: Tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.01) -> None:
+    def __init__(self, params: Iterable[Node], lr: float = 0.001,
+                 betas: Tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0.01) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _decayed(self, p: List[Any], g: List[Any]) -> Tuple[List[Any], List[Any]]:
+    def _decayed(self, p, g):
         return [pi * (1 - self.lr * self.weight_decay) for pi in p], g
 
 
-def clip_grad_norm(params: Iterable[Any], max_norm: float) -> float:
-    """Scale all gradients so that together they are no longer than max_norm; returns the norm before."""
+def clip_grad_norm(params: Iterable[Node], max_norm: float) -> float:
+    """Scale all gradients so that together they are no longer than max_norm; returns the norm before.
+
+    A nan, or an inf, goes to all gradients, as in PyTorch.
+    """
     _not_negative("clip_grad_norm: max_norm", max_norm)
     params = [p for p in _nodes("clip_grad_norm", "parameter", params) if p._gradient() is not None]
-    norm = math.sqrt(sum(sumprod(gs, gs) for gs in (flat(p._gradient()) for p in params)))
-    scale = max_norm / (norm + 1e-6)            # PyTorch's guard against a norm of 0
-    if not scale >= 1:                          # a nan goes to all gradients, as in PyTorch
-        new = [zip_map(lambda g: g * scale, len(shape_of(p._gradient())), p._gradient()) for p in params]
-        for p, scaled in zip(params, new):
-            p.grad = scaled
-    return norm
+    rows, unit = [flat(p._gradient()) for p in params], 1.0
+    norm = math.sqrt(sum([sumprod(row, row) for row in rows]))
+    if not 1e-100 < norm < 1e100:       # squares overflow or vanish: take a unit near the largest number
+        largest = max(map(abs, chain(*rows)), default=0)
+        if 0 < largest < math.inf:
+            unit = 2.0 ** (math.frexp(largest)[1] - 1)              # a power of 2 divides exactly
+            rows = [[g / unit for g in row] for row in rows]
+            norm = math.sqrt(sum([sumprod(row, row) for row in rows]))
+    scale = max_norm / (norm + (1e-6 / unit if unit > 1e-20 else 0))        # 1e-6 as PyTorch has it
+    if not scale >= unit:
+        new = [nest([g * scale for g in row], shape_of(p._data)) for p, row in zip(params, rows)]
+        _all_or_nothing([(partial(setattr, p, "grad"), g, p.grad) for p, g in zip(params, new)])
+    return norm * unit
 
 
 # Here a first reading may stop.
 
 
 # ---- Small print -----------------------------------------------------------------------------------
-# Dims, sizes and indices as users write them; how Tensors look; where arange ends; no_grad around generators.
+# Dims, sizes and indices as users write them; how Tensors look; where arange ends; no_grad around generators;
+# where modules have their parameters.
 
 def _dims(name, dim, ndim):
     """dim (None or () for all, an int or several, negative from the end) as a sorted tuple."""
@@ -2648,6 +2722,361 @@ def _quietly(function):
             with no_grad():
                 return function(*args, **kwargs)
     return wraps(function)(quiet)
+
+
+class _Search:
+    """The parameters and constants in a module by name, and its modules.
+
+    ValueError when two have one name, TypeError when a parameter is where nobody looks for it.
+    """
+
+    def __init__(self, module, prefix=""):
+        self.nodes, self.modules, self.held, self.name = {}, {}, [], type(module).__name__
+        self._enter(module, prefix, "", ())
+        results = {x for x in self.nodes.values() if x._op}
+        if results or self.held:
+            self._check(set(self.nodes.values()), results)
+
+    def _check(self, known, results):
+        for node, place in self.held:
+            if node.requires_grad and not node._op and node not in known:
+                raise TypeError(f"{self.name}: a parameter in a {place} would not be found: use "
+                                "attributes, lists, tuples, dicts and modules")
+        leaves = {x for x in known - results if x.requires_grad}
+        results = {x for x in results if not leaves.isdisjoint(_below(x))}     # kept to be looked at
+        self.nodes = {name: x for name, x in self.nodes.items() if x not in results}
+
+    def _enter(self, x, prefix, holder, above):
+        """Search x; holder is the type of what holds it and is not searched, such as a set, or ""."""
+        if id(x) in above:
+            return                  # modules may be in themselves
+        above += (id(x),)
+        if isinstance(x, (Module, dict)):
+            items = x._children() if isinstance(x, Module) else x.items()
+        elif isinstance(x, (list, tuple)):
+            items = () if _ATOMS.issuperset(map(type, x)) else enumerate(x)
+        else:
+            items, holder = () if holder else _held(x), type(x).__name__
+        for key, child in items:
+            if isinstance(child, (Value, Tensor)):
+                name = f"{prefix}{key}"
+                if holder:
+                    self.held.append((child, f"{holder} ({name})"))
+                elif self.nodes.setdefault(name, child) is not child:
+                    raise ValueError(f"{self.name}: two parameters have the name {name}")
+            elif type(child) not in _ATOMS and not isinstance(child, Node):
+                self._enter(child, f"{prefix}{key}.", holder, above)
+        if isinstance(x, Module):
+            if _slot_names(type(x)):
+                self._enter(_in_slots_of(x), prefix, "__slots__", above)
+            self.modules[x] = None
+
+
+_ATOMS = frozenset([float, int, str, bool, type(None), type(len), type(lambda: 0)])     # hold nothing
+
+def _held(x):
+    """(key, item) of what x holds, which is no module, list, tuple or dict."""
+    if isinstance(x, (set, frozenset, deque)):
+        return enumerate(x)
+    if isinstance(x, (type, type(math))):
+        return ()
+    return chain(getattr(x, "__dict__", {}).items(), _in_slots_of(x).items())
+
+def _in_slots_of(x):
+    return {name: getattr(x, name) for name in _slot_names(type(x)) if hasattr(x, name)}
+
+@lru_cache(maxsize=None)
+def _slot_names(cls):
+    return [name for base in cls.__mro__ for name in vars(base).get("__slots__", ()) if name[:2] != "__"]
+
+def _below(node):
+    """node and all that went into it."""
+    below, todo = {node}, [node]
+    for x in todo:
+        new = [p for p in x._prev if p not in below]
+        below.update(new)
+        todo += new
+    return below
+
+def _forget(params, set_to_none):
+    for p in params:
+        p.grad = p._NO_GRAD if set_to_none or p._gradient() is None else zip_map(
+            lambda x: 0.0, len(shape_of(p._data)), p._data)
+
+def _all_or_nothing(writes):
+    """write(new) for each (write, new, old); after an error or Ctrl-C, write(old) for each."""
+    try:
+        for write, new, _ in writes:
+            write(new)
+    except BaseException:
+        for write, _, old in writes:
+            write(old)
+        raise
+
+def _with_prefix(state, prefix):
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in [prefix, *state]):
+        raise TypeError("load_state_dict: needs a dict with names, and a prefix that is a str, not "
+                        f"{state!r:.200} and {prefix!r}")
+    return {name: x for name, x in state.items() if name.startswith(prefix)}
+
+def _matching(given, shapes):
+    """The data that are given, which must have just these names and shapes, in this order."""
+    if given.keys() != shapes.keys():
+        missing, unexpected = sorted(shapes.keys() - given.keys()), sorted(given.keys() - shapes.keys())
+        raise ValueError(f"load_state_dict: missing {missing}, unexpected {unexpected}")
+    data = {}
+    for name, shape in shapes.items():
+        x = given[name]
+        data[name] = nested(x._data if isinstance(x, Value) else x, f"load_state_dict: {name}")
+        given_shape = shape_of(data[name])
+        if given_shape != shape:
+            raise ValueError(f"load_state_dict: {name} has shape {given_shape}, here it is {shape}")
+    return data
+
+def _summary(child):
+    if isinstance(child, (Tensor, Value)):
+        return f"{type(child).__name__} {shape_of(child._data)}"
+    if isinstance(child, Module):
+        return repr(child).replace("\n", "\n  ")
+    if isinstance(child, (list, tuple)) and any(isinstance(item, (Module, Node)) for item in child):
+        return "[" + ", ".join(map(_summary, child)) + "]"
+    return getattr(child, "__name__", "") if callable(child) else ""
+
+
+# ---- More modules ----------------------------------------------------------------------------------
+# Those that deeper networks are made of, as PyTorch has them.
+
+class Embedding(Module):
+    """dim numbers for each of n things: indices of shape s -> (*s, dim). weight (n, dim) is normal."""
+
+    def __init__(self, n: int, dim: int) -> None:
+        self.weight = Tensor.randn(_at_least_1("Embedding: n", n), _at_least_1("Embedding: dim", dim))
+
+    def forward(self, indices: Any) -> Tensor:
+        return self.weight[indices]
+
+
+class Dropout(Module):
+    """In training, each number becomes 0 with probability p, and is divided by 1 - p otherwise."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p must be from 0 to 1, not {p!r}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _dropped(x, self.p) if self.training else x
+
+    def __repr__(self) -> str:
+        return f"Dropout(p={self.p})"
+
+
+def _dropped(x, p):
+    if not p:
+        return x
+    kept = Tensor.rand(x.shape, requires_grad=False) >= p
+    return x * (kept * (1 / (1 - p) if p < 1 else 0.0))
+
+def _normalized(name, x, eps, centered):
+    """Each row, less its mean if centered, over the root of its mean square plus eps: one node."""
+    n, depth = x.shape[-1], x.ndim - 1
+
+    def deviations(row):
+        mean = sum(row) / n
+        return [xi - mean for xi in row]
+
+    def back(g, out, scale):
+        mean, share = sum(g) / n if centered else 0.0, sumprod(g, out) / n
+        return [scale * (gi - mean - share * yi) for gi, yi in zip(g, out)]
+
+    def rule(g, out, x):
+        if not _recording():                    # on lists, in a third of the time
+            return Tensor._from(zip_map(back, depth, g._data, out._data, scales))
+        d = x - x.mean(-1, keepdim=True) if centered else x
+        g = g - g.mean(-1, keepdim=True) if centered else g
+        scale = ((d * d).mean(-1, keepdim=True) + eps) ** -0.5
+        return scale * (g - out * (g * out).mean(-1, keepdim=True))
+    rows = zip_map(deviations, depth, x._data) if centered else x._data
+    scales = zip_map(lambda row: 1 / math.sqrt(sumprod(row, row) / n + eps), depth, rows)
+    data = zip_map(lambda row, scale: [xi * scale for xi in row], depth, rows, scales)
+    return Tensor._make(data, name, (x,), (rule,))
+
+def layer_norm(x: Operand, normalized_shape: Union[int, Shape], weight: Optional[Tensor] = None,
+               bias: Optional[Tensor] = None, eps: float = 1e-5) -> Tensor:
+    """Each row of x, of length normalized_shape, with mean 0 and variance 1; times weight, plus bias."""
+    return _norm("layer_norm", x, normalized_shape, eps, weight, bias)
+
+def rms_norm(x: Operand, normalized_shape: Union[int, Shape], weight: Optional[Tensor] = None,
+             eps: Optional[float] = None) -> Tensor:
+    """Each row of x, of length normalized_shape, with mean square 1, times weight. eps=None: 2.2e-16."""
+    eps = sys.float_info.epsilon if eps is None else eps
+    return _norm("rms_norm", x, normalized_shape, eps, weight, None)
+
+def _norm(name, x, shape, eps, weight, bias):
+    x = _tensor(name, x)
+    if x.shape[-1:] != (tuple(shape) if isinstance(shape, (list, tuple)) else (shape,)):
+        raise ValueError(f"{name}: rows of {shape} numbers are needed, x has shape {x.shape}")
+    out = _normalized(name, x, eps, name == "layer_norm")
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+class LayerNorm(Module):
+    """layer_norm over the last dimension, of size n; weight starts as ones, bias as zeros."""
+
+    def __init__(self, n: int, eps: float = 1e-5, bias: bool = True) -> None:
+        self.weight = Tensor.ones(_at_least_1("LayerNorm: n", n))
+        self.bias = Tensor.zeros(n) if bias else None
+        self.eps = eps
+
+    def forward(self, x: Operand) -> Tensor:
+        return layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Module):
+    """rms_norm over the last dimension, of size n; weight starts as ones."""
+
+    def __init__(self, n: int, eps: Optional[float] = None) -> None:
+        self.weight, self.eps = Tensor.ones(_at_least_1("RMSNorm: n", n)), eps
+
+    def forward(self, x: Operand) -> Tensor:
+        return rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class BatchNorm1d(Module):
+    """Each of n channels with mean 0 and variance 1 over the batch, times weight, plus bias.
+
+    (batch, n) or (batch, n, length) -> the same shape. In training, running_mean and running_var take
+    `momentum` of each batch's (None: their average over all batches); after eval() they stand for them.
+    """
+
+    def __init__(self, n: int, eps: float = 1e-5, momentum: Optional[float] = 0.1) -> None:
+        self.weight, self.bias = Tensor.ones(_at_least_1("BatchNorm1d: n", n)), Tensor.zeros(n)
+        self.running_mean = Tensor.zeros(n, requires_grad=False)
+        self.running_var = Tensor.ones(n, requires_grad=False)
+        self.num_batches_tracked = Tensor(0, requires_grad=False)
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x: Operand) -> Tensor:
+        x, n = _tensor("BatchNorm1d", x), len(self.weight)
+        if x.ndim not in (2, 3) or x.shape[1] != n:
+            raise ValueError(f"BatchNorm1d: needs (batch, {n}) or (batch, {n}, length), not {x.shape}")
+        weight, bias, mean, var = [t if x.ndim == 2 else t.unsqueeze(1) for t in (
+            self.weight, self.bias, self.running_mean, self.running_var)]
+        if not self.training:
+            return (x - mean) / (var + self.eps).sqrt() * weight + bias
+        channels = x.transpose(0, 1)
+        rows = channels.reshape(n, -1)
+        out = _normalized("batch_norm", rows, self.eps, True).reshape(channels.shape).transpose(0, 1)
+        self._follow(rows._data)
+        return out * weight + bias
+
+    def _follow(self, rows):
+        """Let the running numbers take their part in those of a batch, with a row for each channel."""
+        count, n = self.num_batches_tracked._data + 1, len(rows[0])
+        if n < 2:
+            raise ValueError("BatchNorm1d: one number has no variance: a larger batch, or model.eval()")
+        part = 1 / count if self.momentum is None else self.momentum
+        means = [sum(row) / n for row in rows]
+        variances = [sum([(x - mean) ** 2 for x in row]) / (n - 1) for row, mean in zip(rows, means)]
+        mean, var = [[(1 - part) * old + part * x for old, x in zip(t._data, new)]
+                     for t, new in ((self.running_mean, means), (self.running_var, variances))]
+        _all_or_nothing([(t._assign, new, t._data) for t, new in (
+            (self.running_mean, mean), (self.running_var, var), (self.num_batches_tracked, count))])
+
+
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
+                                 attn_mask: Optional[Operand] = None, dropout_p: float = 0.0,
+                                 is_causal: bool = False, scale: Optional[float] = None) -> Tensor:
+    """softmax(query @ key.mT * scale + attn_mask) @ value.
+
+    (..., n, d), (..., m, d), (..., m, e) -> (..., n, e). Each query gets the values in shares that say
+    how well their keys fit. If is_causal, query t sees keys 0 to t only; a mask of bools says what it
+    sees. scale is 1 / sqrt(d) unless given.
+    """
+    query, key = _tensor("attention", query), _tensor("attention", key)
+    scores, scale = query @ key.mT, 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if attn_mask is not None:
+        mask = _tensor("attention", attn_mask)
+        scores, scale = scores * scale, 1.0
+        scores = where(mask, scores, -math.inf) if type(flat(mask._data)[0]) is bool else scores + mask
+    return _dropped(_shares(scores, scale, is_causal), dropout_p) @ value
+
+def _shares(scores, scale, is_causal):
+    """softmax(scores * scale) of each row, or of its part up to the diagonal if is_causal: one node."""
+    def forward(matrix):
+        seen = [row[:t] for t, row in enumerate(matrix, 1)] if is_causal else matrix
+        return [_softmax([x * scale for x in part]) + [0.0] * (len(row) - len(part))
+                for part, row in zip(seen, matrix)]
+
+    def back(g, out):
+        mean = sumprod(g, out)
+        return [yi * (gi - mean) * scale for gi, yi in zip(g, out)]
+
+    def rule(g, out, x):
+        if not _recording():
+            return Tensor._from(zip_map(back, x.ndim - 1, g._data, out._data))
+        return out * (g - (g * out).sum(-1, keepdim=True)) * scale
+    return Tensor._make(zip_map(forward, scores.ndim - 2, scores._data), "softmax", (scores,), (rule,))
+
+
+class ModuleList(Module, list):
+    """A list of modules as a Module; a plain list in an attribute does as well."""
+    __hash__, _children = Module.__hash__, Sequential._children
+
+
+class ModuleDict(Module, dict):
+    """A dict of modules as a Module; they are attributes too."""
+
+    __hash__ = Module.__hash__
+
+    def _children(self):
+        return chain(self.items(), vars(self).items())
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(f"ModuleDict: no {name!r}")
+        return self[name]
+
+
+class ReLU(Module):
+    """relu as a module."""
+    forward = staticmethod(relu)
+
+
+class Tanh(Module):
+    """tanh as a module."""
+    forward = staticmethod(tanh)
+
+
+class GELU(Module):
+    """gelu as a module."""
+    forward = staticmethod(gelu)
+
+
+def Parameter(data: Operand, requires_grad: bool = True) -> Tensor:
+    """A Tensor of a copy of data."""
+    return Tensor(data, requires_grad=requires_grad)
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Fill a Tensor with normal random numbers; gives it back."""
+    return _filled(tensor, Tensor.randn(tensor.shape, requires_grad=False) * std + mean)
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Fill a Tensor with uniform random numbers; gives it back."""
+    return _filled(tensor, Tensor.uniform(a, b, tensor.shape, requires_grad=False))
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill a Tensor with 0.0; gives it back."""
+    return _filled(tensor, Tensor.zeros(tensor.shape, requires_grad=False))
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill a Tensor with 1.0; gives it back."""
+    return _filled(tensor, Tensor.ones(tensor.shape, requires_grad=False))
+
+def _filled(tensor, new):
+    tensor._assign(new._data)
+    return tensor
 
 
 # ---- Source code -----------------------------------------------------------------------------------
@@ -3109,7 +3538,7 @@ def save(path: Path, state: Union[Module, Optimizer, Mapping[str, Operand]],
     _require(isinstance(path, (str, bytes, os.PathLike)),
              f"save: the path comes first, save(path, state), not {type(path).__name__}", TypeError)
     if isinstance(state, Module):
-        state = dict(_leaves(state, ""))        # in a state_dict it is forgotten what is a parameter
+        state = _Search(state).nodes        # in a state_dict it is forgotten what is a parameter
     entries = state.state_dict() if hasattr(state, "state_dict") else state
     _require(isinstance(entries, dict), f"save: a Module or dict, not {type(state).__name__}", TypeError)
     _require(_maps_strings(metadata or {}), "save: metadata is a dict of string to string", TypeError)
