@@ -97,6 +97,7 @@ except ImportError:
 
 __version__ = "2.0.0"
 _new = object.__new__
+_outdated = [globals()[name] for name in ("Value", "Tensor") if name in globals()]     # importlib.reload
 
 
 # ---- The chain rule --------------------------------------------------------------------------------
@@ -548,7 +549,7 @@ class Value(Node):
 
     def _operand(self, name, x):
         """x as an operand beside a Value: a Value, a plain number, or NotImplemented."""
-        return x if isinstance(x, Value) else _mixed(name) if isinstance(x, Node) else _number(x)
+        return x if isinstance(x, Value) else _mixed(name, x) if hasattr(x, "_made") else _number(x)
 
     def _node(self, x):
         """An operand or a gradient as a Value."""
@@ -682,9 +683,11 @@ def _accepted_data(name, given, values):
 def _hint(given):
     return "; for a batch, write [model(x) for x in batch]" if isinstance(given, (list, tuple)) else ""
 
-def _mixed(name):
-    raise TypeError(f"{name}: a Value and a Tensor do not mix in one operation; make all parameters and inputs of "
-                    "one kind")
+def _mixed(name, x):
+    if not isinstance(x, Node):
+        _made_before()
+    raise TypeError(f"{name}: a Value and a Tensor do not mix in one operation; make all parameters and inputs "
+                    "of one kind")
 
 def _no_more(name, more, hint):
     raise TypeError(f"{name}: {hint}; more were given: {', '.join(f'{x!r:.80}' for x in more)}")
@@ -1272,8 +1275,8 @@ class Tensor(Node):
         """x as an operand beside a Tensor: a Tensor, a number, or NotImplemented."""
         if isinstance(x, Tensor) or type(x) in _PLAIN:
             return x
-        if isinstance(x, Node):
-            _mixed(name)
+        if hasattr(x, "_made"):
+            _mixed(name, x)
         if isinstance(x, (list, tuple, range)) or hasattr(x, "tolist"):
             return Tensor._from(nested(x, name))
         return _number(x)
@@ -2658,6 +2661,14 @@ def _written(words, shape, indent):
         items.insert(3, "..." if len(shape) > 1 else " ...")
     lines = [", ".join(items[i:i + fit]) for i in range(0, len(items), fit)]
     return "[" + ("," + "\n" * max(len(shape) - 1, 1) + " " * indent).join(lines) + "]"
+
+def _made_before(*operands):
+    raise TypeError("a Value or Tensor from before importlib.reload meets the new module: make all of them again, "
+                    "and the models")
+
+for _class in _outdated:
+    for _name in (*_ARITHMETIC, *[f"r{name}" for name in _ARITHMETIC], "matmul", "rmatmul", "neg", "abs", "eq", "lt"):
+        setattr(_class, f"__{_name}__", _made_before)
 
 def _counted(start, end, step):
     """The numbers of arange. A quotient of floats may be off by a little: the elements themselves decide."""
