@@ -198,7 +198,7 @@ def network(settings):
 def run_layers(model, x):
     """For each layer: the weighted sums of its inputs, and what the activation makes of them."""
     sums, values = [], []
-    for step in model.steps:
+    for step in model:
         x = step(x)
         if isinstance(step, Linear):
             sums.append(x)
@@ -215,7 +215,7 @@ def shades(numbers):
 
 def parameters(model):
     """The weights and biases of each layer, as lists."""
-    linear = [step for step in model.steps if isinstance(step, Linear)]
+    linear = [step for step in model if isinstance(step, Linear)]
     return {"weights": [step.weight.tolist() for step in linear],
             "biases": [step.bias.tolist() for step in linear]}
 
