@@ -3,27 +3,27 @@
     python examples/gpt.py                                # 32,033 names, 1000 steps, 20 new names
     python examples/gpt.py --data words.txt --width 32    # any file with a word on each line
 
-This is the network of Andrej Karpathy's microgpt, to be read beside it: the same numbers at the start, the
-same names in the same order, the same loss at every step. There, each number is a node of the graph, and the
-letters of a name come one after the other. Here, a node is a whole matrix and the T letters of a name are its
-rows, all at once; a mask sees to it that none looks ahead. Ctrl-C stops early and uses what was learned so
-far.
+This is the network of Andrej Karpathy's microgpt, to be read beside it: the same numbers at the start,
+the same names in the same order, the same loss at every step. There, each number is a node of the graph,
+and the letters of a name come one after the other. Here, a node is a whole matrix, the T letters of a
+name are its rows, all at once, and none looks ahead. Ctrl-C stops early and uses what it has learned.
 """
 from common import Training, at_least, count, diverged, fetch, start, wild
 import argparse
-import math
 import random
 from pathlib import Path
-from micrograd import Adam, Module, Tensor, cross_entropy, linear, no_grad
+import micrograd.nn.functional as F
+from micrograd import Adam, Module, Tensor, no_grad
 
 URL = "https://raw.githubusercontent.com/karpathy/makemore/988aa59/names.txt"
 SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"
 # For those without a network:
-NAMES = """abigail adriana alexander amelia annabelle anthony antonio beatrice benjamin caroline catherine
-    charlotte clara daniel david dominic edward eleanor elena elizabeth emily emma felix fiona francesca
-    frederick gabriel george grace hannah henry isaac isabella ivy jack jasmine jonathan julia karim laura
-    leo liam lucy maria matilda max mia nathaniel nora oliver oscar paula penelope quentin rosalind ruby
-    samuel sebastian sofia theodore thomas uma valentina victor walter xavier yara yusuf zoe""".split()
+NAMES = """abigail adriana alexander amelia annabelle anthony antonio beatrice benjamin caroline
+    catherine charlotte clara daniel david dominic edward eleanor elena elizabeth emily emma felix fiona
+    francesca frederick gabriel george grace hannah henry isaac isabella ivy jack jasmine jonathan julia
+    karim laura leo liam lucy maria matilda max mia nathaniel nora oliver oscar paula penelope quentin
+    rosalind ruby samuel sebastian sofia theodore thomas uma valentina victor walter xavier yara yusuf
+    zoe""".split()
 
 
 # ------------------------------------------------------------------------------------------- the network
@@ -35,26 +35,20 @@ def matrix(rows, columns):
 
 def rmsnorm(x):
     """Each row scaled to a root mean square of 1; the 1e-5 is there for a row of zeros."""
-    return x * ((x * x).mean(-1, keepdim=True) + 1e-5) ** -0.5
-
-
-def mask(size):
-    """0 where row t may look at column s, that is s <= t; -inf elsewhere, of which softmax makes 0."""
-    rows = [[0.0] * (t + 1) + [-math.inf] * (size - t - 1) for t in range(size)]
-    return Tensor(rows, requires_grad=False)
+    return F.rms_norm(x, x.shape[-1:], eps=1e-5)
 
 
 class Layer(Module):
-    """(T, width) -> (T, width): attention, then a small network for each row; x goes on, they add to it."""
+    """(T, width) -> (T, width): attention, then a small network for each row; both add to x."""
 
     def __init__(self, width, heads):
         self.heads = heads
         self.wq, self.wk, self.wv, self.wo = (matrix(width, width) for _ in range(4))
         self.fc1, self.fc2 = matrix(4 * width, width), matrix(width, 4 * width)
 
-    def __call__(self, x):
+    def forward(self, x):
         x = x + self.attention(rmsnorm(x))
-        return x + linear(linear(rmsnorm(x), self.fc1).relu(), self.fc2)    # linear(x, w) is x @ w.T
+        return x + F.linear(F.linear(rmsnorm(x), self.fc1).relu(), self.fc2)  # linear(x, w) is x @ w.T
 
     def attention(self, x):
         """softmax(q kᵀ / √d) v: each letter asks (q) what the letters up to it have to offer (k, v).
@@ -63,12 +57,10 @@ class Layer(Module):
         itself, on d = width / heads of the columns.
         """
         size, width = x.shape
-        d = width // self.heads
-        q, k, v = linear(x, self.wq) / math.sqrt(d), linear(x, self.wk), linear(x, self.wv)
-        q, k, v = (part.reshape(size, self.heads, d) for part in (q, k, v))
-        scores = q.permute(1, 0, 2) @ k.permute(1, 2, 0) + mask(size)       # (heads, T, d) @ (heads, d, T)
-        answers = scores.softmax(-1) @ v.permute(1, 0, 2)                   # (heads, T, T) @ (heads, T, d)
-        return linear(answers.permute(1, 0, 2).reshape(size, width), self.wo)
+        q, k, v = (F.linear(x, w).reshape(size, self.heads, -1).permute(1, 0, 2)     # (heads, T, d)
+                   for w in (self.wq, self.wk, self.wv))
+        answers = F.scaled_dot_product_attention(q, k, v, is_causal=True)           # (heads, T, d)
+        return F.linear(answers.permute(1, 0, 2).reshape(size, width), self.wo)
 
 
 class GPT(Module):
@@ -81,11 +73,11 @@ class GPT(Module):
         self.lm_head = matrix(vocabulary, width)
         self.layers = [Layer(width, heads) for _ in range(layers)]
 
-    def __call__(self, tokens):
+    def forward(self, tokens):
         x = rmsnorm(self.wte[tokens] + self.wpe[:len(tokens)])
         for layer in self.layers:
             x = layer(x)
-        return linear(x, self.lm_head)
+        return F.linear(x, self.lm_head)
 
 
 # ---------------------------------------------------------------------------------- learning and talking
@@ -101,7 +93,7 @@ def train(model, names, letters, steps, lr):
     with Training(steps, "step") as training:
         for step in range(steps):
             tokens = tokenize(names[step % len(names)], letters)[:model.context + 1]
-            loss = cross_entropy(model(tokens[:-1]), tokens[1:])        # every row guesses the next token
+            loss = F.cross_entropy(model(tokens[:-1]), tokens[1:])      # each row guesses the next
             optimizer.zero_grad()
             loss.backward()
             optimizer.lr = lr * (1 - step / steps)
@@ -112,7 +104,7 @@ def train(model, names, letters, steps, lr):
 
 @no_grad()
 def invent(model, letters, temperature):
-    """A new name. Temperature 1 draws letters as the model sees the odds, a lower one favours the likely."""
+    """A new name. Temperature 1 keeps the odds of the model, a lower one favours the likely."""
     tokens = [len(letters)]
     while len(tokens) <= model.context:
         odds = (model(tokens)[-1] / temperature).softmax(-1).tolist()
@@ -132,7 +124,8 @@ def names_in(path):
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeError) as error:
-        raise argparse.ArgumentTypeError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+        reason = getattr(error, "strerror", None) or error
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {reason}")
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise argparse.ArgumentTypeError(f"{path} has no names in it; it needs one on each line")
@@ -153,8 +146,8 @@ def arguments(argv):
     parser = argparse.ArgumentParser(prog="gpt.py", description=__doc__.split("\n")[0],
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
-    add("--data", type=names_in, metavar="FILE", help="names, one on each line (or else they are downloaded)")
-    add("--layers", type=at_least(1), default=1, help="how many layers, each with attention and a network")
+    add("--data", type=names_in, metavar="FILE", help="names, one on each line (or they are downloaded)")
+    add("--layers", type=at_least(1), default=1, help="layers, each with attention and a network")
     add("--heads", type=at_least(1), default=4, help="how many questions a letter asks at a time")
     add("--width", type=at_least(1), default=16, help="how many numbers stand for a letter")
     add("--context", type=at_least(1), default=16, help="how many letters back it sees")
@@ -177,8 +170,8 @@ def main(argv=None):
     random.shuffle(names)
     letters = sorted(set("".join(names)))
     model = GPT(len(letters) + 1, args.layers, args.heads, args.width, args.context)
-    parameters = sum(p.numel() for p in model.parameters())
-    print(f"{count(len(names), 'name')} of {count(len(letters), 'letter')}, {count(parameters, 'parameter')}")
+    size = count(sum(p.numel() for p in model.parameters()), "parameter")
+    print(f"{count(len(names), 'name')} of {count(len(letters), 'letter')}, {size}")
     losses = train(model, names, letters, args.steps, args.lr)
     if losses:  # none when stopped at once
         print("the first losses:", *(f"{loss:.12f}" for loss in losses[:5]))
