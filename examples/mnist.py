@@ -130,6 +130,7 @@ class Run:
 
     def __init__(self, args):
         self.args, self.epoch, self.shuffler = args, 0, random.Random(args.seed)
+        self.guesses = []   # what it read in the last test
         self.model = network([784] + args.hidden + [10])
         widen(self.model)
         kind, lr = OPTIMIZERS[args.optimizer]
@@ -194,18 +195,17 @@ class Run:
         self.epoch += 1
 
     def learn(self, digits, test):
-        """The epochs that are left, each with a test and a checkpoint; the last guesses in the test."""
-        began, first, last, guesses = time.perf_counter(), self.epoch, self.args.epochs, []
+        """The epochs that are left, each with a test and a checkpoint."""
+        began, first, last = time.perf_counter(), self.epoch, self.args.epochs
         while self.epoch < last:
             self.train(*digits)
-            guesses = self.predict(test[0])
-            if any(wild(sure) for sure, _ in guesses):
+            self.guesses = self.predict(test[0])
+            if any(wild(sure) for sure, _ in self.guesses):
                 diverged("the answers are no numbers", count(self.epoch, "epoch"))
             self.save()
             left = (time.perf_counter() - began) / (self.epoch - first) * (last - self.epoch)
             wait = f"  {clock(left)} left" if left else ""
-            print(f"test accuracy {accuracy(guesses, test[1]):.2%}{wait}", flush=True)
-        return guesses
+            print(f"test accuracy {accuracy(self.guesses, test[1]):.2%}{wait}", flush=True)
 
 
 # -------------------------------------------------------------------------------------------- the report
@@ -302,16 +302,18 @@ def carry_out(args, make=Run):
     """Train, test and report; returns the picture."""
     random.seed(args.seed)
     try:
-        run, guesses = make(args), []
+        run = make(args)
         digits, test = [read_digits(args.data, kind, args.limit) for kind in ("train", "t10k")]
         run.resume() if args.resume else run.save()
         try:
-            guesses = run.learn(digits, test)
+            run.learn(digits, test)
         except KeyboardInterrupt:
             print(f"stopped in epoch {run.epoch + 1}; {run.kept()}")
+        if not run.guesses and run.epoch < args.epochs:
+            return None     # stopped before there was anything to report
         images, labels = test
-        guesses = guesses or run.predict(images)
-    except BrokenPipeError:
+        guesses = run.guesses or run.predict(images)    # a complete run was resumed
+    except BrokenPipeError:     # an OSError that `start` knows better
         raise
     except (OSError, ValueError) as error:
         sys.exit(f"mnist: {error}")
