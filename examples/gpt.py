@@ -174,7 +174,7 @@ def main(argv=None):
     print(f"{count(len(names), 'name')} of {count(len(letters), 'letter')}, {size}")
     losses = train(model, names, letters, args.steps, args.lr)
     if losses:  # none when stopped at once
-        print("the first losses:", *(f"{loss:.12f}" for loss in losses[:5]))
+        print("the first losses:", *(f"{loss:.12f}" for loss in losses[:5]), sep="\n    ")
     for number in range(args.samples):
         print(f"{number + 1:4}  {invent(model, letters, args.temperature)}")
 

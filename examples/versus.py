@@ -466,22 +466,22 @@ def amount(seconds):
 
 
 def outcome(name, versions, seconds, last):
-    """What the line of a row says. `last` keeps the times of the first size for the second."""
+    """The lines of a row, as cells. `last` keeps the times of the first size for the second."""
     ready = [prepare(ROWS[name], mg) for mg in versions]
-    wrong = [f"{mg.__name__}: {what}" for mg, (step, what) in zip(versions, ready) if not step]
-    if wrong:
-        return "; ".join(wrong)[:300]
+    for mg, (step, what) in zip(versions, ready):
+        if not step:
+            return [(name, f"{mg.__name__} cannot:"), ("", what[:70])]
     best, (first, second) = race([step for step, _ in ready], seconds), (result for _, result in ready)
-    text = f"{amount(best[0]):>9} {amount(best[1]):>9} {best[1] / best[0]:8.3f}"
+    lines = [(name, f"{amount(best[0]):>9} {amount(best[1]):>9} {best[1] / best[0]:8.3f}")]
     if name in PAIRS:
         kind = name.split(",")[0]
         if kind in last:
             growth = [now / then for now, then in zip(best, last[kind])]
-            text += "   growth {:.2f}, {:.2f}".format(*growth)
+            lines.append(("    times the half of it", "{:9.2f} {:9.2f}".format(*growth)))
         last[kind] = best
     if not math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12):
-        text += f"   results differ: {first!r}, {second!r}"
-    return text
+        lines.append(("    the results differ", f"{first:.14g}, {second:.14g}"))
+    return lines
 
 
 def main(argv=None):
@@ -501,7 +501,8 @@ def main(argv=None):
     width, last = max(map(len, chosen), default=0), {}
     print(f"{'':{width}}       old       new  new/old")
     for name in chosen:
-        print(f"{name:{width}} {outcome(name, versions, args.seconds, last)}", flush=True)
+        for what, cells in outcome(name, versions, args.seconds, last):
+            print(f"{what:{width}} {cells}", flush=True)
 
 
 if __name__ == "__main__":
