@@ -17,7 +17,7 @@ import webbrowser
 from http.server import BaseHTTPRequestHandler
 
 PATIENCE = 5                            # seconds to wait for the rest of a request
-MOST_BYTES, MOST_THREADS = 4000, 100    # in a request; at once
+MOST_BYTES, MOST_THREADS = 4000, 300    # in a request; at once
 
 
 class Refused(Exception):
