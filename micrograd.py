@@ -2876,16 +2876,17 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        return _dropped(x, self.p) if self.training else x
+        return dropout(x, self.p, self.training)
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"
 
 
-def _dropped(x, p):
-    if not p:
+def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Each number 0 with probability p, and divided by 1 - p otherwise; x itself when not training."""
+    if not p or not training:
         return x
-    kept = Tensor.rand(x.shape, requires_grad=False) >= p
+    kept = Tensor._fill("dropout", (x.shape,), _rng.doubles, False) < 1 - p
     return x * (kept * (1 / (1 - p) if p < 1 else 0.0))
 
 def _normalized(name, x, eps, centered):
@@ -3071,7 +3072,7 @@ def Parameter(data: Operand, requires_grad: bool = True) -> Tensor:
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill a Tensor with normal random numbers; gives it back."""
-    return _filled(tensor, Tensor.randn(tensor.shape, requires_grad=False) * std + mean)
+    return _filled(tensor, Tensor._fill("normal_", (tensor.shape,), partial(_rng.normal, mean, std), False))
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill a Tensor with uniform random numbers; gives it back."""
