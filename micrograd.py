@@ -3012,7 +3012,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
         mask = _tensor("attention", attn_mask)
         scores, scale = scores * scale, 1.0
         scores = where(mask, scores, -math.inf) if type(flat(mask._data)[0]) is bool else scores + mask
-    return _dropped(_shares(scores, scale, is_causal), dropout_p) @ value
+    return dropout(_shares(scores, scale, is_causal), dropout_p) @ value
 
 def _shares(scores, scale, is_causal):
     """softmax(scores * scale) of each row, or of its part up to the diagonal if is_causal: one node."""
