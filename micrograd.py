@@ -85,8 +85,19 @@ if TYPE_CHECKING:
         __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rpow__ = _binary
         def clip(self: N, low: Optional[float] = None, high: Optional[float] = None) -> N: ...
         def leaky_relu(self: N, slope: float = 0.01) -> N: ...
+
+    class _Course:
+        """What "The names of the course" gives to Tensor."""
+        dtype: Any
+        device: str
+        def _same(self) -> Tensor: ...
+        def _tensor(self, *args: Any, **options: Any) -> Tensor: ...
+        def _other(self, *args: Any, **options: Any) -> Any: ...
+        clone = contiguous = cpu = t = abs = log10 = float = double = long = int = bool = _same
+        to = pow = clamp = roll = gather = multinomial = _tensor
+        topk = histogram = allclose = retain_grad = dim = nelement = numpy = _other
 else:
-    _Methods = object
+    _Methods = _Course = object
 
 try:
     from math import sumprod    # type: ignore[attr-defined]  # Python 3.12: three times as fast, more exact
@@ -1222,7 +1233,7 @@ def _extreme(name, best):
         Equal ones share the gradient, as in a{name}; PyTorch gives it to the one at the index.""")
 
 
-class Tensor(Node):
+class Tensor(Node, _Course):
     """Nested lists of numbers, of any number of dimensions, that remember where they come from.
 
     `data` is a number, nested lists (or tuples, ranges, other iterables) of numbers, or anything with .tolist()
