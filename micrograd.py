@@ -3139,8 +3139,8 @@ def trace(f: Callable[..., Any], *example: Any, gradient: bool = True,
     try:
         results = _map_nest(partial(_traceable, "what the function gives"), f(*arguments))
         slopes = _slopes(results) if gradient else {}
-        gradients = [slopes.get(x, Value(0.0)) for x in inputs if gradient]
-        program = _Program(f, arguments, results, slopes, gradients)
+        gradients = tuple(_map_nest(lambda x: slopes.get(x, Value(0.0)), arguments))
+        program = _Program(f, arguments, (results, gradients) if gradient else results, slopes)
     finally:
         del _tracing[id(inputs)]
     if program.operations > max_operations:
@@ -3191,11 +3191,13 @@ class Traced:
 
 def _refuse_frozen(name, *values):
     """TypeError for what depends on the inputs of a trace, and decides something outside of its text."""
-    below = _in_order([x for x in values if isinstance(x, Value)])
-    if any(inputs.intersection(below) for inputs in _tracing.values()):
+    if _inputs_traced().intersection(_in_order([x for x in values if isinstance(x, Value)])):
         raise TypeError(f"trace: {name} depends on the inputs, but would be frozen as it is for the "
-                        "example: decide with maximum, minimum, clip, relu, abs or sign; differentiate by "
-                        "grad with create_graph=True")
+                        "example: decide with maximum, minimum, clip, relu, abs or sign; differentiate "
+                        "with create_graph=True")
+
+def _inputs_traced():
+    return set().union(*_tracing.values())
 
 def _map_nest(f, data):
     """f of each thing in nested lists and tuples, which need not be of one shape."""
@@ -3222,15 +3224,14 @@ def _slopes(result):
     if not isinstance(result, Value):
         raise TypeError("trace: only one Value has a gradient; gradient=False is for a list of results")
     nodes = [*_in_order([result])]
-    if not any(inputs.intersection(nodes) for inputs in _tracing.values()):
+    if not _inputs_traced().intersection(nodes):
         raise ValueError("trace: the result depends on no input (was it made of .data?)")
     slopes = grad(result, nodes, create_graph=True, allow_unused=True)
     return {node: slope for node, slope in zip(nodes, slopes) if slope is not None}
 
 def _in_order(nodes):
     """Each node below these, after its operands: {node: operands}. Inputs have none."""
-    order, operands, waiting = {}, {}, nodes[::-1]
-    inputs = set().union(*_tracing.values())
+    order, operands, waiting, inputs = {}, {}, nodes[::-1], _inputs_traced()
     while waiting:
         node = waiting[-1]
         if node in operands:
@@ -3252,8 +3253,8 @@ def _forward_traced(node):
 
 def _text_of(name):
     """The text of an operation, an expression of its operands x, y, z, w; "" where there is none."""
-    if not name.isidentifier() or name in ("dot", "pow"):
-        return "math.pow(x, y)" if name == "pow" else f"x {name} y"
+    if not name.isidentifier() or name == "dot":
+        return f"{name}(x, y)" if "." in name else f"x {name} y"
     operation = _OPERATIONS[name]
     function = getattr(operation.forward, "__module__", "") == "math" and operation.forward.__name__
     return f"math.{function}(x)" if function else operation.text
@@ -3261,22 +3262,20 @@ def _text_of(name):
 
 # How strongly an operator binds, and its operands must: from 0 for a condition to 7 for a name.
 _BINDS = {"+": (3, 3, 4), "-": (3, 3, 4), "*": (4, 4, 5), "/": (4, 4, 5), "**": (6, 7, 5), "neg": (4, 4)}
+_NEUTRAL = (("*", 1), ("+", 0), ("-", 0), ("/", 1), ("**", 1),
+            ("maximum", -math.inf), ("minimum", math.inf))
 
-def _form(name):
+@lru_cache(maxsize=None)
+def _form(name, text):
     """How to write an operation: a format, the strengths as above, how often each operand is written (2
     in a condition, where it shall be a name), and the body of a function to define, if any."""
     import re
-    text, body = _text_of(name), ""
-    call = re.fullmatch(r"[\w.]+\([xy, ]+\)", text)
+    call, body = re.fullmatch(r"[\w.]+\([xy, ]+\)", text), ""
     if "(" in text and not call:
         text, body = f"_{name}(x)", text
     form = re.sub(r"\b[xyzw]\b", lambda match: "{%d}" % "xyzw".index(match[0]), text)
     times = [2 if " if " in form else form.count("{%d}" % i) for i in range(4)]
     return form, _BINDS.get(name, (7 if call or body else 0, 0, 0, 0, 0)), times, body
-
-
-_NEUTRAL = (("*", 1), ("+", 0), ("-", 0), ("/", 1), ("**", 1),
-            ("maximum", -math.inf), ("minimum", math.inf))
 
 
 class _Program:
@@ -3285,29 +3284,32 @@ class _Program:
     Equal steps stand once. What changes no bit (but the sign of a zero) is simplified on the way in.
     """
 
-    def __init__(self, f, arguments, results, slopes, gradients):
+    def __init__(self, f, arguments, results, slopes):
         name, code = getattr(f, "__name__", "f"), getattr(f, "__code__", None)
         names = code.co_varnames[hasattr(f, "__self__"):code.co_argcount] if code else ()
         names += tuple([f"x{i}" for i in range(len(names), len(arguments))])
         self.name = name if name.isidentifier() else "f"
         self.steps, self.labels, self.known = [], {}, {}
-        at = {x: self.once("input", i) for i, x in enumerate(_each(arguments))}
-        for node, operands in _in_order(_each(results) + gradients).items():
+        inputs = _inputs_traced()
+        at = {x: self.once("an input", i) for i, x in enumerate(_each(arguments))}
+        for node, operands in _in_order(_each(results)).items():
             if node not in at:
+                if node in inputs:
+                    _refuse_frozen("what a trace inside a trace reads", node)
                 at[node] = self.take(node, [at[x] for x in operands])
             if node.label:
                 self.labels.setdefault(at[node], node.label)
         self.slopes = {at[slope]: at[x] for x, slope in slopes.items() if slope in at}
+        self.gradient, self.results = bool(slopes), _map_nest(at.get, results)
         self.arguments = [*zip(names, _map_nest(at.get, arguments))]
-        self.results, self.gradients = _map_nest(at.get, results), [at[x] for x in gradients]
         self.count()
 
     def take(self, node, operands):
         """The place of a node whose operands have places."""
-        if all(self.steps[x][0] == "number" for x in operands):
-            return self.once("number", node._data)
+        if all(self.steps[x][0] == "a number" for x in operands):
+            return self.once("a number", node._data)
         if node._op == "dot":
-            n, total = len(operands) // 2, self.once("number", 0)
+            n, total = len(operands) // 2, self.once("a number", 0)
             for w, x in zip(operands[:n], operands[n:]):
                 total = self.add("+", total, self.add("*", w, x))
             return self.add("+", total, operands[-1])
@@ -3325,57 +3327,37 @@ class _Program:
 
     def constant(self, place):
         """The number at a place, None where there is none."""
-        name, operands = self.steps[place] if place is not None else ("", ())
-        return operands[0] if name == "number" and isinstance(operands[0], (int, float)) else None
+        name, operands = self.steps[place]
+        return operands[0] if name == "a number" and isinstance(operands[0], (int, float)) else None
 
     def add(self, name, *operands):
         """The place of an operation, simplified."""
-        x, y = (*operands, None)[:2]
-        a, b, minus_x, minus_y = self.constant(x), self.constant(y), self.negative(x), self.negative(y)
+        x, y = (*operands, operands[0])[:2]
+        a, b = self.constant(x), self.constant(y)
+        if name == "neg" and self.steps[x][0] == "neg":
+            return self.steps[x][1][0]
         if (name, b) in _NEUTRAL:
             return x
         if (name, a) in _NEUTRAL[:2]:
             return y
+        if name == "gate" and b is not None:
+            return self.once("a number", 0.0) if b <= 0 else x
         if name == "*" and -1 in (a, b):
             return self.add("neg", y if a == -1 else x)
-        if name == "gate_" and b is not None:
-            return self.once("number", 0.0) if b <= 0 else x
-        if name == "neg" and minus_x is not None:
-            return minus_x
-        if name in "+-" and minus_y is not None:
-            return self.add("-" if name == "+" else "+", x, minus_y)
-        if name == "+" and minus_x is not None:
-            return self.add("-", y, minus_x)
-        if name == "*" and a and a >= 1 and self.steps[y][0] == "*":       # a * (2 * z)
-            two, z = self.steps[y][1]
-            if self.constant(two) == 2:
-                return self.add("*", self.once("number", 2 * a), z)
         if name == "**" and not (b is not None and b % 1 == 0 or a is not None and a > 0):
-            name = "pow"                # x ** 0.5 would be complex for a negative x
+            name = "math.pow"           # x ** 0.5 would be complex for a negative x
         return self.once(name, *operands)
-
-    def negative(self, place):
-        """The place of y where this is the place of -y, or None."""
-        name, operands = self.steps[place] if place is not None else ("", ())
-        if name == "neg":
-            return operands[0]
-        if name == "number" and (self.constant(place) or 0) < 0:
-            return self.once("number", -operands[0])
-        for i, x in enumerate(operands if name in ("*", "/") else ()):
-            if self.steps[x][0] in ("number", "neg") and self.negative(x) is not None:
-                return self.add(name, *operands[:i], self.negative(x), *operands[i + 1:])
-        return None
 
     def count(self):
         """How often each step is written: {place: times}, nothing for what is not needed."""
         self.operations, self.forms, uses = 0, {}, {}
-        for place in _each(self.results) + self.gradients:
+        for place in _each(self.results):
             uses[place] = uses.get(place, 0) + 1
         for place in range(len(self.steps) - 1, -1, -1):
             name, operands = self.steps[place]
-            if place in uses and name not in ("number", "input"):
+            if place in uses and name not in ("a number", "an input"):
                 self.operations += 1
-                self.forms[name] = self.forms.get(name) or _form(name)
+                self.forms[name] = _form(name, _text_of(name))
                 for x, times in zip(operands, self.forms[name][2]):
                     uses[x] = uses.get(x, 0) + times
         self.uses = dict(sorted(uses.items()))
@@ -3386,7 +3368,8 @@ _C_FUNCTIONS = ("acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos c
                 "tanh tgamma trunc").split()
 _C_WORDS = ("auto break case char const continue default do double else enum extern float for goto if "
             "inline int long register restrict return short signed sizeof static struct switch typedef "
-            "union unsigned void volatile while main x gradient out").split()
+            "union unsigned void volatile while main x gradient out fdim fma fmax fmin frexp ilogb "
+            "ldexp logb modf nan nearbyint nextafter remainder round").split()
 _IN_C = {"abs": "fabs", "round": "rint", "gamma": "tgamma", "inf": "INFINITY", "nan": "NAN", "or": "||"}
 
 def _in_c(text):
@@ -3410,11 +3393,11 @@ def _literal(x, in_c):
     if not isinstance(x, (int, float)):
         raise TypeError(f"trace: the text calculates with floats; the constant {x!r:.200} is none")
     if x - x != 0:
-        text = "math.nan" if x != x else "math.inf" if x > 0 else "-math.inf"
+        text = f"{x!r}".replace("inf", "math.inf").replace("nan", "math.nan")
         return _in_c(text) if in_c else text
     if in_c:
         return repr(float(x)) if abs(x) < 1e9 and 16 * x % 1 == 0 else float(x).hex()
-    return float.__repr__(x) if isinstance(x, float) else int.__repr__(x)
+    return repr(x)
 
 
 class _Writer:
@@ -3422,11 +3405,11 @@ class _Writer:
 
     def __init__(self, program, in_c):
         from keyword import kwlist
-        reserved = [*kwlist, *_C_FUNCTIONS, "math", "abs", "round", *(_C_WORDS if in_c else ())]
-        self.taken = {"": 0, **dict.fromkeys(reserved, 1)}
+        reserved = [*kwlist, "math", "abs", *(_C_FUNCTIONS + _C_WORDS if in_c else ["round"])]
+        self.taken, self.steps = {"": 0, **dict.fromkeys(reserved, 1)}, program.steps
         self.program, self.in_c, self.texts, self.folded, self.lines = program, in_c, {}, set(), []
         self.name = self.new_name(program.name, "f")
-        self.title = f"{self.name}{' and its gradient' * bool(program.gradients)}, by micrograd.py."
+        self.title = f"{self.name}{' and its gradient' * program.gradient}, by micrograd.py."
         self.parameters = [self.parameter(*pair) for pair in program.arguments]
         self.lines = self.lines or ["(void)x;"] * in_c
         self.write()
@@ -3443,13 +3426,14 @@ class _Writer:
 
     def parameter(self, argument, nest):
         """Name the numbers of an argument, and unpack them; gives the parameter of Python."""
-        for name, place in _named(argument, nest):
-            name = self.program.labels.get(place, name)
+        nested = isinstance(nest, (list, tuple))
+        for i, place in enumerate(_each(nest)):
+            name = self.program.labels.get(place, f"{argument}{i}" if nested else argument)
             name = self.new_name("x0" if self.in_c and name == "x" else name)
             self.texts[place] = name, 7
             if self.in_c and place in self.program.uses:
-                self.lines.append(f"const double {name} = x[{self.program.steps[place][1][0]}];")
-        if self.in_c or not isinstance(nest, (list, tuple)):
+                self.lines.append(f"const double {name} = x[{self.steps[place][1][0]}];")
+        if not nested or self.in_c:
             return self.nest(nest)
         name = self.new_name(argument)
         self.lines.append(f"{self.nest(nest)} = {name}")
@@ -3457,16 +3441,16 @@ class _Writer:
 
     def write(self):
         """Write the steps as lines. What is used once goes into its use, while that stays short."""
-        program, ends = self.program, _each(self.program.results) + self.program.gradients
-        for place, times in program.uses.items():
-            name, operands = program.steps[place]
-            if name == "number":
+        ends = _each(self.program.results)
+        for place, times in self.program.uses.items():
+            name, operands = self.steps[place]
+            if name == "a number":
                 text = _literal(*operands, self.in_c)
                 self.texts[place] = text, 5 if text[0] == "-" else 7
-            elif name != "input":
+            elif name != "an input":
                 self.texts[place] = self.expression(name, operands)
                 self.folded.add(place)
-                if times > 1 or place in program.labels:
+                if times > 1 or place in self.program.labels:
                     self.assign(place)
         if sum([len(self.texts[x][0]) for x in ends]) > 80:
             for x in filter(self.folded.__contains__, ends):
@@ -3484,7 +3468,8 @@ class _Writer:
             folded = self.folded.intersection(operands)
             if len(text) <= 80 or not folded:
                 self.folded -= folded
-                return text.replace("--", "- -"), strength
+                text = text.replace("--", "").replace(" + -", " - ").replace(" - -", " + ")
+                return text, strength
             self.assign(max(folded, key=lambda x: len(self.texts[x][0])))
 
     def assign(self, place):
@@ -3508,11 +3493,9 @@ class _Writer:
         """A module."""
         import re
         program, result = self.program, self.nest(self.program.results)
-        if program.gradients:
-            gradients = iter(program.gradients)
-            nests = [_map_nest(lambda _: next(gradients), nest) for _, nest in program.arguments]
-            result = f"{result}, {self.nest(tuple(nests))}"
-        self.lines.append(f"return {result}" if len(result) < 89 else f"return ({result})")
+        if program.gradient and len(result) < 90:
+            result = result[1:-1]
+        self.lines.append(f"return {result}")
         lines = [re.sub(r"(.{60,90},) ", r"\1\n        ", line) if len(line) > 96 else line
                  for line in [f"def {self.name}({', '.join(self.parameters)}):", *self.lines]]
         parts = [f"def _{name}(x):\n    return {form[-1]}\n"
@@ -3523,21 +3506,14 @@ class _Writer:
     def c(self):
         """A file."""
         program, kind, out, ends = self.program, "void", "out", _each(self.program.results)
-        if program.gradients:
-            kind, out, ends = "double", "gradient", program.gradients
+        if program.gradient:
+            kind, out, (value, *ends) = "double", "gradient", ends
         lines = [f"{kind} {self.name}(const double *x, double *{out})\n{{", *self.lines]
         lines += [f"{out}[{i}] = {self.texts[x][0]};" for i, x in enumerate(ends)]
-        lines += [f"return {self.nest(program.results)};"] * (kind == "double")
+        lines += [f"return {self.texts[value][0]};"] if program.gradient else []
         parts = [f"static double _{name}(double x)\n{{\n    return {_in_c(form[-1])};\n}}\n"
                  for name, form in program.forms.items() if form[-1]] + ["\n    ".join(lines) + "\n}\n"]
         return "\n".join([f"/* {self.title} */\n#include <math.h>\n", *parts])
-
-def _named(name, nest):
-    """Each place of an argument with a name: x, or x0, x1, or x0_0, x0_1 and so on."""
-    if not isinstance(nest, (list, tuple)):
-        return [(name, nest)]
-    name += "_" * name[-1].isdigit()
-    return [pair for i, item in enumerate(nest) for pair in _named(f"{name}{i}", item)]
 
 
 # ---- Saving ----------------------------------------------------------------------------------------
