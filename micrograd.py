@@ -197,7 +197,7 @@ def _pass(root, seed, depth):
     _depth.set(depth)
     uses, nodes = {root: 0}, [root]
     for node in nodes:                              # how many operations use each node
-        for operand, rule in zip(node._operands, node._rules):
+        for operand, rule in zip(node._operands, node._made[1]):
             if rule:
                 if operand not in uses:
                     uses[operand] = 0
@@ -207,7 +207,7 @@ def _pass(root, seed, depth):
     for node in ready:                              # a node is ready when all that use it have paid
         g, operands = node._settle(gradients[node]), node._operands
         gradients[node] = g
-        for operand, rule in zip(operands, node._rules):
+        for operand, rule in zip(operands, node._made[1]):
             if rule:
                 try:
                     d = rule(g, node, *operands)
@@ -4339,6 +4339,8 @@ def _gate(g, x):
     return (g if x > 0 else 0.0) if type(g) is float is type(x) and x == x else _any_gate(g, x)
 
 
+_VALUES = {Value}
+
 class _Row(Node):
     """Several Values and numbers as one operand, so that a whole neuron is one node with two operands.
 
@@ -4351,8 +4353,11 @@ class _Row(Node):
     __slots__ = ("requires_grad", "_uses", "_paid", "_a", "_b")
 
     def __init__(self, values, more=()):
-        if set(map(type, values)) == {Value}:
+        kinds = set(map(type, values))
+        if kinds == _VALUES:
             self._data, rules, self.requires_grad = [v._data for v in values], _row_rules(len(values)), True
+        elif kinds <= _PLAIN:
+            self._data, rules, self.requires_grad = list(values), (), False
         else:
             values = tuple([_accepted("dot", v, Value._operand(None, "dot", v)) for v in values])
             self._data = [v._data if isinstance(v, Value) else v for v in values]
@@ -4418,9 +4423,15 @@ def _fast_dot(weights, inputs, bias=0):
 
 dot = _fast_dot
 
+def _row_of(x):
+    """The inputs of a neuron as a row."""
+    if type(x) is not list or not set(map(type, x)) <= _VALUES | _PLAIN:
+        x = _inputs(x)
+    return _Row(tuple(x), (1,))
+
 def _neuron(self, x):
     """A neuron that keeps its weights as a row for all examples, until one of them changes."""
-    x = x if type(x) is _Row else _Row(tuple(_inputs(x)), (1,))
+    x = x if type(x) is _Row else _row_of(x)
     row, weights = self.__dict__.get("_row"), (*self.w, self.b)
     if row is None or row.label != hash(weights) or row._data != [v._data for v in weights]:
         self.__dict__["_row"] = row = _Row(weights)
@@ -4431,7 +4442,7 @@ def _neuron(self, x):
 
 def _layer(self, x):
     """A layer makes the row of its inputs once."""
-    x = _Row(tuple(_inputs(x)), (1,))
+    x = _row_of(x)
     out = [neuron(x) for neuron in self.neurons]
     return out[0] if len(out) == 1 else out
 
@@ -4450,21 +4461,20 @@ Node._prev = _prev
 
 # The pass on plain numbers, which are in slots of the nodes.
 
-def _in_slots(root, seed, finish):
-    """What _gradients does, for Values and without create_graph: finish(nodes, kept) when all are paid. False when the
-    general pass must do it: inside another pass or a trace, for a rule from outside, which may do anything, and after
-    errors."""
+def _in_slots(root, seed, pay, finish):
+    """What _gradients does, for Values: finish(nodes, kept) when all are paid. False when the general pass must do
+    it: inside another pass or a trace, for a rule from outside, which may do anything, and after errors."""
     if _tracing or _lock._is_owned():       # owned by this thread: we are inside a pass that uses the slots
         return False
-    with _lock: return _locked_pass(root, seed, finish)
+    with _lock: return _locked_pass(root, seed, pay, finish)
 
-def _locked_pass(root, seed, finish):
+def _locked_pass(root, seed, pay, finish):
     nodes, kept, done = [root], [], False
     try:
         try:
             if _count_uses(nodes, kept):
                 root._paid = seed
-                _pay(root)
+                pay(root)
                 finish(nodes, kept)
                 done = True
         except Exception:                   # the general pass knows better, or says what is wrong
@@ -4578,6 +4588,34 @@ def _pay(root):
         else:
             a._uses -= 1
 
+def _pay_nodes(root):
+    """The chain rule with create_graph: rules get nodes, and give nodes."""
+    ready = [root]
+
+    def pay(p, d):
+        p._paid = d if p._paid is _UNPAID else p._paid + d
+        p._uses -= 1
+        if not p._uses:
+            ready.append(p)
+
+    for node in ready:
+        if node._made is _LEAF:
+            continue
+        _, rules, da, db = node._made
+        g, a, b = node._paid, node._a, node._b
+        if db is None:
+            pay(a, da(g, node, a) if b is None else da(g, node, a, b))
+        elif b is None:
+            for p, rule in zip(a, rules):
+                if rule:
+                    pay(p, rule(g, node, *a))
+        else:
+            if da is not None:
+                pay(a, da(g, node, a, b))
+            pay(b, db(g, node, a, b))
+
+_UNPAID = 0         # what _count_uses leaves in _paid
+
 def _write(nodes, kept):
     """Add to .grad, all or nothing."""
     before = [node._grad for node in kept]
@@ -4597,9 +4635,9 @@ def _write(nodes, kept):
 _general_pass = _gradients
 
 def _gradients(root, seed, create_graph=False):
-    found = {}
-    if isinstance(root, Value) and not create_graph:
-        if _in_slots(root, seed, lambda nodes, kept: found.update([(node, node._paid) for node in nodes])):
+    found, pay = {}, _pay_nodes if create_graph else _pay
+    if isinstance(root, Value) and not (create_graph and _open):
+        if _in_slots(root, seed, pay, lambda nodes, kept: found.update([(node, node._paid) for node in nodes])):
             return found
     return _general_pass(root, seed, create_graph)
 
@@ -4609,7 +4647,7 @@ def _backward_of_value(self, gradient=None):
     made = self._made
     if made is _LEAF or made[2] is made[3]:
         self._check_graph()
-    if not _in_slots(self, seed, _write):
+    if not _in_slots(self, seed, _pay, _write):
         _add_to_grads(_general_pass(self, seed))
 
 Value.backward = _backward_of_value
