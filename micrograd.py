@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """micrograd.py: automatic differentiation and neural networks in one file of pure Python.
 
 Copy this file into your project; it needs nothing but Python 3.8 or newer. `python3 micrograd.py` checks
@@ -47,7 +48,7 @@ TYPE_CHECKING = False       # for type checkers only: to import typing takes lon
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
-    from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence,
+    from typing import (Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Mapping, Optional, Protocol, Sequence,
                         Set, Tuple, TypeVar, Union, overload)
     N = TypeVar("N", bound="Node")                      # a Value or a Tensor
     Scalar = Union[int, float, complex, Fraction, Decimal]
@@ -534,8 +535,11 @@ class Value(Node):
     _STATE = ("_data", "_grad", "label")
     requires_grad = True
     grad: Any = Node._grad              # another name for the same slot: any number, or None
+    if TYPE_CHECKING:
+        def _compared(self, other: Operand) -> bool: ...
+        __lt__ = __le__ = __gt__ = __ge__ = _compared
 
-    def __init__(self, data: Scalar, *more: Any, label: str = "") -> None:
+    def __init__(self, data: Scalar, *more: NoReturn, label: str = "") -> None:
         if more:
             _no_more("Value", more, "Value(data, label=...) takes one number")
         self._data = _accepted_data("Value", data, False)
@@ -1250,8 +1254,13 @@ class Tensor(Node, _Course):
 
     __slots__ = ("requires_grad", "_shape", "_time")
     _STATE = ("_data", "_grad", "label", "_shape", "requires_grad")
+    if TYPE_CHECKING:
+        def _compared(self, other: Operand) -> Tensor: ...
+        __lt__ = __le__ = __gt__ = __ge__ = _compared
+        def __eq__(self, other: object) -> Tensor: ...          # type: ignore[override]
+        def __ne__(self, other: object) -> Tensor: ...          # type: ignore[override]
 
-    def __init__(self, data: Any, *more: Any, label: str = "", requires_grad: bool = True) -> None:
+    def __init__(self, data: Any, *more: NoReturn, label: str = "", requires_grad: bool = True) -> None:
         if more:
             _no_more("Tensor", more, "Tensor(data, label=..., requires_grad=...) takes one number or nested list; "
                      f"for zeros write Tensor.zeros({', '.join(f'{x!r:.20}' for x in (data, *more))})")
