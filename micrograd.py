@@ -174,7 +174,6 @@ class Node(_Methods):
         for operand, d in paid:
             operand._grad = operand._grad_plus(operand._settle(d), set())
 
-_tracing = None                             # what trace is recording, see "Source code"
 _open: List[None] = []                      # an item for each no_grad block that is open anywhere
 _depth = ContextVar("depth", default=0)     # how many of them hold here: in this thread, or asyncio task
 
@@ -2033,7 +2032,7 @@ class Module:
 
 
 def _at_least_1(what, n):
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
+    if isinstance(n, bool) or not hasattr(n, "__index__") or operator.index(n) < 1:
         raise ValueError(f"{what} must be an int of at least 1, not {n!r}")
     return operator.index(n)
 
@@ -4489,15 +4488,15 @@ def _locked_pass(root, seed, pay, finish):
         except Exception:                   # the general pass knows better, or says what is wrong
             pass
         if not done:
-            _forget_uses(nodes)
-    except BaseException:                   # Ctrl-C, which may come while they are forgotten, too
-        _forget_uses(nodes)
+            _forget(nodes)
+    except BaseException:                   # Ctrl-C, which may come in the line above, too
+        _forget(nodes)
         raise
     return done
 
-def _forget_uses(nodes):
+def _forget(nodes):
     for node in nodes:
-        node._uses = 0
+        node._uses = node._paid = 0
 
 def _count_uses(nodes, kept):
     """Append every node below nodes[0], and count its uses; to kept, those with a gradient. False when a rule is
@@ -4645,9 +4644,12 @@ _general_pass = _gradients
 
 def _gradients(root, seed, create_graph=False):
     found, pay = {}, _pay_nodes if create_graph else _pay
-    if isinstance(root, Value) and not (create_graph and _open):
-        if _in_slots(root, seed, pay, lambda nodes, kept: found.update([(node, node._paid) for node in nodes])):
-            return found
+
+    def read(nodes, kept):
+        found.update([(node, node._paid) for node in nodes])
+        _forget(nodes)                      # a gradient that is a node would keep its graph alive
+    if isinstance(root, Value) and not (create_graph and _open) and _in_slots(root, seed, pay, read):
+        return found
     return _general_pass(root, seed, create_graph)
 
 @wraps(Node.backward)
@@ -4688,34 +4690,45 @@ def _broadcast(operation, operands):
 if sys.implementation.name == "cpython":    # the same, without a call; PyPy's may be that of another node, too
     Value.__hash__ = Tensor.__hash__ = object.__hash__
 
+__all__ = [         # from micrograd import *
+    "Value", "Tensor", "grad", "no_grad", "gradcheck", "elementwise", "FUNCTIONS", "exp", "expm1",
+    "log", "log1p", "sqrt", "sin", "cos", "atan", "tanh", "sigmoid", "relu", "leaky_relu", "silu",
+    "softplus", "gelu", "erf", "sign", "floor", "maximum", "minimum", "clip", "dot", "where", "cat",
+    "stack", "one_hot", "linear", "shape_of", "nested", "flat", "nest", "Module", "Neuron", "Layer",
+    "MLP", "Linear", "Sequential", "Embedding", "LayerNorm", "RMSNorm", "BatchNorm1d", "Dropout",
+    "ModuleList", "ModuleDict", "Parameter", "ReLU", "Tanh", "GELU", "layer_norm", "rms_norm",
+    "dropout", "scaled_dot_product_attention", "mse_loss", "hinge_loss", "cross_entropy",
+    "binary_cross_entropy_with_logits", "Optimizer", "SGD", "Adam", "AdamW", "clip_grad_norm", "trace",
+    "Traced", "save", "load", "draw_dot", "Drawing", "tensor", "zeros", "ones", "full", "empty", "eye",
+    "arange", "linspace", "rand", "randn", "randint", "randperm", "multinomial", "full_like", "gather",
+    "topk", "roll", "allclose", "histogram", "Generator", "manual_seed"]
+
 
 # ---- The file checks itself ------------------------------------------------------------------------
 
 def _self_check() -> bool:
     """Are all examples in docstrings right, and all first and second derivatives? Prints what is not."""
     import doctest
-    unary: List[Rule] = [*FUNCTIONS.values(), operator.neg, abs, Node.leaky_relu,
-                         lambda a: a.clip(0.4, 1.3)]
-    binary: List[Rule] = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow,
-                          Node.maximum, Node.minimum]
-    tensors: List[Rule] = [
-        lambda a: a.sum(0), lambda a: a.mean(-1), Tensor.var, lambda a: a.amax(0), lambda a: a.min(1).values, Tensor.prod, lambda a: a.std(1),
-        lambda a: a.cumsum(1), lambda a: a[a > 1],
-        lambda a: a.softmax(0), Tensor.log_softmax, lambda a: a.logsumexp(1), lambda a: a.T,
-        lambda a: a.reshape(-1), lambda a: a.unsqueeze(1).broadcast_to(2, 4, 3), lambda a: a[[1, 1, 0], 1:],
-        lambda a: a[range(2), [2, 0]], lambda a: cat([a, a], 1), lambda a: stack([a, a], 1),
-        lambda a: where(a > 1, a, 0), lambda a: a @ a.T, lambda a: linear(a, a, a[:, 0]),
-        lambda a: cross_entropy(a, [2, 0]), lambda a: mse_loss(a, [[1.0] * 3] * 2),
-        lambda a: hinge_loss(a, [[1, -1, 1]] * 2),
+    unary = [*FUNCTIONS.values(), operator.neg, abs, leaky_relu, lambda a: a.clip(0.4, 1.3)]
+    binary = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, maximum, minimum]
+    tensors = [
+        lambda a: a.sum(0), lambda a: a.mean(-1), Tensor.var, lambda a: a.std(1), Tensor.prod,
+        lambda a: a.amax(0), lambda a: a.min(1).values, lambda a: a.cumsum(1), lambda a: a.softmax(0),
+        Tensor.log_softmax, lambda a: a.logsumexp(1), lambda a: a.T, lambda a: a.reshape(-1),
+        lambda a: a.unsqueeze(1).broadcast_to(2, 4, 3), lambda a: a[[1, 1, 0], 1:], lambda a: a[range(2), [2, 0]],
+        lambda a: a[a > 1], lambda a: cat([a, a], 1), lambda a: stack([a, a], 1), lambda a: where(a > 1, a, 0),
+        lambda a: a @ a.T, lambda a: linear(a, a, a[:, 0]), lambda a: layer_norm(a, 3), lambda a: rms_norm(a, 3),
+        lambda a: scaled_dot_product_attention(a, a * 2, a), lambda a: cross_entropy(a, [2, 0]),
+        lambda a: mse_loss(a, [[1.0] * 3] * 2), lambda a: hinge_loss(a, [[1, -1, 1]] * 2),
         lambda a: binary_cross_entropy_with_logits(a, [[1, 0, 1]] * 2)]
     x, y = Value(0.6), Value(1.7)
     t, u = Tensor([[0.3, 1.4, 0.8], [1.1, 0.7, 1.9]]), Tensor([1.2, 0.9, 0.4])
-    cases: List[Tuple[Rule, Tuple[Any, ...]]] = [(lambda a, b: dot([a, b], [b, 3.0], a), (x, y))]
+    cases = [(lambda a, b: dot([a, b], [b, 3.0], a), (x, y))]
     cases += [(f, inputs) for f in binary for inputs in ((x, y), (t, u))]
     cases += [(f, inputs) for f in unary for inputs in ((x,), (t,))] + [(f, (t,)) for f in tensors]
     wrong = 0
     for f, inputs in cases:
-        def slopes(*inputs: Any) -> Any:
+        def slopes(*inputs):
             gradients = grad(f(*inputs) ** 2, inputs, create_graph=True)
             return sum([g * x for g, x in zip(gradients, inputs)])
         try:
