@@ -4488,13 +4488,13 @@ def _locked_pass(root, seed, pay, finish):
         except Exception:                   # the general pass knows better, or says what is wrong
             pass
         if not done:
-            _forget(nodes)
+            _reset(nodes)
     except BaseException:                   # Ctrl-C, which may come in the line above, too
-        _forget(nodes)
+        _reset(nodes)
         raise
     return done
 
-def _forget(nodes):
+def _reset(nodes):
     for node in nodes:
         node._uses = node._paid = 0
 
@@ -4647,7 +4647,7 @@ def _gradients(root, seed, create_graph=False):
 
     def read(nodes, kept):
         found.update([(node, node._paid) for node in nodes])
-        _forget(nodes)                      # a gradient that is a node would keep its graph alive
+        _reset(nodes)                      # a gradient that is a node would keep its graph alive
     if isinstance(root, Value) and not (create_graph and _open) and _in_slots(root, seed, pay, read):
         return found
     return _general_pass(root, seed, create_graph)
