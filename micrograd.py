@@ -2908,29 +2908,19 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     kept = Tensor._fill("dropout", (x.shape,), _rng.doubles, False) < 1 - p
     return x * (kept * (1 / (1 - p) if p < 1 else 0.0))
 
-def _normalized(name, x, eps, centered):
-    """Each row, less its mean if centered, over the root of its mean square plus eps: one node."""
-    n, depth = x.shape[-1], x.ndim - 1
+def _fused(name, defined, operands, data, back):
+    """One node for defined(*operands), which has these data. back(g) gives the gradients of all operands on
+    lists; where they are recorded, those of the definition are taken."""
+    once = lru_cache(maxsize=1)(back)
 
-    def deviations(row):
-        mean = sum(row) / n
-        return [xi - mean for xi in row]
-
-    def back(g, out, scale):
-        mean, share = sum(g) / n if centered else 0.0, sumprod(g, out) / n
-        return [scale * (gi - mean - share * yi) for gi, yi in zip(g, out)]
-
-    def rule(g, out, x):
-        if not _recording():                    # on lists, in a third of the time
-            return Tensor._from(zip_map(back, depth, g._data, out._data, scales))
-        d = x - x.mean(-1, keepdim=True) if centered else x
-        g = g - g.mean(-1, keepdim=True) if centered else g
-        scale = ((d * d).mean(-1, keepdim=True) + eps) ** -0.5
-        return scale * (g - out * (g * out).mean(-1, keepdim=True))
-    rows = zip_map(deviations, depth, x._data) if centered else x._data
-    scales = zip_map(lambda row: 1 / math.sqrt(sumprod(row, row) / n + eps), depth, rows)
-    data = zip_map(lambda row, scale: [xi * scale for xi in row], depth, rows, scales)
-    return Tensor._make(data, name, (x,), (rule,))
+    def rule(i):
+        def to_operand(g, out, *operands):
+            if not _recording():
+                return Tensor._from(once(g)[i])
+            own = [p + 0 for p in operands]     # one Tensor may be several operands
+            return grad((defined(*own) * g).sum(), own[i], create_graph=True)[0]
+        return to_operand
+    return Tensor._make(data, name, operands, [rule(i) for i in range(len(operands))])
 
 def layer_norm(x: Operand, normalized_shape: Union[int, Shape], weight: Optional[Tensor] = None,
                bias: Optional[Tensor] = None, eps: float = 1e-5) -> Tensor:
@@ -2944,12 +2934,36 @@ def rms_norm(x: Operand, normalized_shape: Union[int, Shape], weight: Optional[T
     return _norm("rms_norm", x, normalized_shape, eps, weight, None)
 
 def _norm(name, x, shape, eps, weight, bias):
-    x = _tensor(name, x)
-    if x.shape[-1:] != (tuple(shape) if isinstance(shape, (list, tuple)) else (shape,)):
+    x, shape = _tensor(name, x), tuple(shape) if isinstance(shape, (list, tuple)) else (shape,)
+    if len(shape) != 1 or x.shape[-1:] != shape or not x.numel():
         raise ValueError(f"{name}: rows of {shape} numbers are needed, x has shape {x.shape}")
-    out = _normalized(name, x, eps, name == "layer_norm")
-    out = out if weight is None else out * weight
-    return out if bias is None else out + bias
+    weight = Tensor._from([1.0] * shape[0]) if weight is None and bias is not None else weight
+    factors = [_tensor(name, t) for t in (weight, bias) if t is not None]
+    if any(t.shape != shape for t in factors):
+        raise ValueError(f"{name}: weight and bias must have shape {shape}")
+    n, w, centered = shape[0], factors and factors[0]._data, name != "rms_norm"
+
+    def defined(x, weight=1.0, bias=0.0):
+        d = x - x.mean(-1, keepdim=True) if centered else x
+        return d * ((d * d).mean(-1, keepdim=True) + eps) ** -0.5 * weight + bias
+
+    def back(g):
+        gs = nest(flat(g._data), (len(rows), n))
+        to_x = []
+        for row, y, scale in zip([[gi * wi for gi, wi in zip(row, w)] for row in gs] if w else gs, rows, scales):
+            mean, share = sum(row) / n if centered else 0.0, sumprod(row, y) / n
+            to_x.append([scale * (gi - mean - share * yi) for gi, yi in zip(row, y)])
+        columns = list(map(list, zip(*gs))) if w else []
+        return (nest(to_x, x.shape[:-1]), list(map(sumprod, columns, map(list, zip(*rows)))),
+                list(map(sum, columns)))
+    rows = nest(flat(x._data), (x.numel() // n, n))
+    if centered:
+        rows = [[xi - mean for xi in row] for row, mean in zip(rows, [sum(row) / n for row in rows])]
+    scales = [1 / math.sqrt(sumprod(row, row) / n + eps) for row in rows]
+    rows = [[xi * scale for xi in row] for row, scale in zip(rows, scales)]
+    data = [[yi * wi for yi, wi in zip(row, w)] for row in rows] if w else rows
+    data = zip_map(lambda row: list(map(operator.add, row, factors[1]._data)), 1, data) if factors[1:] else data
+    return _fused(name, defined, (x, *factors), nest(data, x.shape[:-1]), back)
 
 
 class LayerNorm(Module):
@@ -2988,8 +3002,8 @@ class BatchNorm1d(Module):
         self.num_batches_tracked = Tensor(0, requires_grad=False)
         self.eps, self.momentum = eps, momentum
 
-    def forward(self, x: Operand) -> Tensor:
-        x, n = _tensor("BatchNorm1d", x), len(self.weight)
+    def forward(self, inputs: Operand) -> Tensor:
+        x, n = _tensor("BatchNorm1d", inputs), len(self.weight)
         if x.ndim not in (2, 3) or x.shape[1] != n:
             raise ValueError(f"BatchNorm1d: needs (batch, {n}) or (batch, {n}, length), not {x.shape}")
         weight, bias, mean, var = [t if x.ndim == 2 else t.unsqueeze(1) for t in (
@@ -2998,7 +3012,7 @@ class BatchNorm1d(Module):
             return (x - mean) / (var + self.eps).sqrt() * weight + bias
         channels = x.transpose(0, 1)
         rows = channels.reshape(n, -1)
-        out = _normalized("batch_norm", rows, self.eps, True).reshape(channels.shape).transpose(0, 1)
+        out = _norm("batch_norm", rows, rows.shape[1], self.eps, None, None).reshape(channels.shape).transpose(0, 1)
         self._follow(rows._data)
         return out * weight + bias
 
@@ -3025,30 +3039,43 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
     how well their keys fit. If is_causal, query t sees keys 0 to t only; a mask of bools says what it
     sees. scale is 1 / sqrt(d) unless given.
     """
-    query, key = _tensor("attention", query), _tensor("attention", key)
-    scores, scale = query @ key.mT, 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    if attn_mask is not None:
-        mask = _tensor("attention", attn_mask)
-        scores, scale = scores * scale, 1.0
-        scores = where(mask, scores, -math.inf) if type(flat(mask._data)[0]) is bool else scores + mask
-    return dropout(_shares(scores, scale, is_causal), dropout_p) @ value
+    operands = query, key, value = [_tensor("attention", x) for x in (query, key, value)]
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    mask = None if attn_mask is None else _tensor("attention", attn_mask)
 
-def _shares(scores, scale, is_causal):
-    """softmax(scores * scale) of each row, or of its part up to the diagonal if is_causal: one node."""
-    def forward(matrix):
-        seen = [row[:t] for t, row in enumerate(matrix, 1)] if is_causal else matrix
-        return [_softmax([x * scale for x in part]) + [0.0] * (len(row) - len(part))
-                for part, row in zip(seen, matrix)]
+    def defined(q, k, v):
+        scores = q @ k.mT * scale
+        if mask is not None:
+            scores = scores + mask if mask.dtype is not bool else where(mask, scores, -math.inf)
+        if is_causal:
+            scores = where(Tensor.ones(scores.shape[-2:], requires_grad=False).tril(), scores, -math.inf)
+        return dropout(scores.softmax(-1), dropout_p) @ v
+    plain = mask is None and not dropout_p and query.ndim > 1 and query.shape[-1] == key.shape[-1]
+    if not plain or not query.shape[:-2] == key.shape[:-2] == value.shape[:-2] or key.shape[-2] != value.shape[-2]:
+        return defined(query, key, value)
+    heads = list(zip(*[_matrices(p._data, p.ndim) for p in operands]))
+    shares = [[_softmax([x * scale for x in row[:t]]) + [0.0] * (len(row) - t)
+               for t, row in enumerate(products(q, k), 1)] if is_causal else
+              [_softmax([x * scale for x in row]) for row in products(q, k)] for q, k, _ in heads]
 
-    def back(g, out):
-        mean = sumprod(g, out)
-        return [yi * (gi - mean) * scale for gi, yi in zip(g, out)]
+    def back(g):
+        paid = []
+        for (q, k, v), p, g in zip(heads, shares, _matrices(g._data, query.ndim)):
+            d = [[pi * (di - mean) * scale for pi, di in zip(row, ds)] for row, ds, mean in
+                 [(row, ds, sumprod(row, ds)) for row, ds in zip(p, products(g, v))]]
+            paid.append((products(d, _turned(k)), products(_turned(d), _turned(q)), products(_turned(p), _turned(g))))
+        return [nest(part, query.shape[:-2]) for part in zip(*paid)]
+    data = [products(p, _turned(v)) for p, (_, _, v) in zip(shares, heads)]
+    return _fused("attention", defined, operands, nest(data, query.shape[:-2]), back)
 
-    def rule(g, out, x):
-        if not _recording():
-            return Tensor._from(zip_map(back, x.ndim - 1, g._data, out._data))
-        return out * (g - (g * out).sum(-1, keepdim=True)) * scale
-    return Tensor._make(zip_map(forward, scores.ndim - 2, scores._data), "softmax", (scores,), (rule,))
+def _matrices(data, ndim):
+    """All matrices in data, one after the other."""
+    for _ in range(ndim - 3):
+        data = list(chain.from_iterable(data))
+    return data if ndim > 2 else [data]
+
+def _turned(matrix):
+    return list(map(list, zip(*matrix)))
 
 
 class ModuleList(Module, list):
