@@ -3172,10 +3172,7 @@ def trace(f: Callable[..., Any], *example: Any, gradient: bool = True,
         raise ValueError(f"trace: the example needs numbers, and each Value once, not {example!r:.200}")
     _tracing[id(inputs)] = set(inputs)
     try:
-        results = _map_nest(partial(_traceable, "what the function gives"), f(*arguments))
-        slopes = _slopes(results) if gradient else {}
-        gradients = tuple(_map_nest(lambda x: slopes.get(x, Value(0.0)), arguments))
-        program = _Program(f, arguments, (results, gradients) if gradient else results, slopes)
+        program = copy_context().run(_record, f, arguments, gradient)
     finally:
         del _tracing[id(inputs)]
     if program.operations > max_operations:
@@ -3230,6 +3227,16 @@ def _refuse_frozen(name, *values):
         raise TypeError(f"trace: {name} depends on the inputs, but would be frozen as it is for the "
                         "example: decide with maximum, minimum, clip, relu, abs or sign; differentiate "
                         "with create_graph=True")
+
+def _record(f, arguments, gradient):
+    """What f of these Values is, and its gradient."""
+    _depth.set(0)                       # a no_grad around the trace is no matter
+    results = _map_nest(partial(_traceable, "what the function gives"), f(*arguments))
+    if not gradient:
+        return _Program(f, arguments, results, {})
+    slopes = _slopes(results)
+    gradients = _map_nest(lambda x: slopes.get(x, Value(0.0)), tuple(arguments))
+    return _Program(f, arguments, (results, gradients), slopes)
 
 def _inputs_traced():
     return set().union(*_tracing.values())
@@ -3307,7 +3314,7 @@ def _form(name, text):
     import re
     call, body = re.fullmatch(r"[\w.]+\([xy, ]+\)", text), ""
     if "(" in text and not call:
-        text, body = f"_{name}(x)", text
+        text, body = f"_{name.rstrip('_')}(x)", text
     form = re.sub(r"\b[xyzw]\b", lambda match: "{%d}" % "xyzw".index(match[0]), text)
     times = [2 if " if " in form else form.count("{%d}" % i) for i in range(4)]
     return form, _BINDS.get(name, (7 if call or body else 0, 0, 0, 0, 0)), times, body
@@ -3375,7 +3382,7 @@ class _Program:
             return x
         if (name, a) in _NEUTRAL[:2]:
             return y
-        if name == "gate" and b is not None:
+        if name == "gate_" and b is not None:
             return self.once("a number", 0.0) if b <= 0 else x
         if name == "*" and -1 in (a, b):
             return self.add("neg", y if a == -1 else x)
@@ -3533,8 +3540,8 @@ class _Writer:
         self.lines.append(f"return {result}")
         lines = [re.sub(r"(.{60,90},) ", r"\1\n        ", line) if len(line) > 96 else line
                  for line in [f"def {self.name}({', '.join(self.parameters)}):", *self.lines]]
-        parts = [f"def _{name}(x):\n    return {form[-1]}\n"
-                 for name, form in program.forms.items() if form[-1]] + ["\n    ".join(lines) + "\n"]
+        parts = [f"def {form[:-5]}(x):\n    return {body}\n"
+                 for form, *_, body in program.forms.values() if body] + ["\n    ".join(lines) + "\n"]
         imports = "import math\n" * ("math." in "".join(parts))
         return "\n\n".join([f'"""{self.title}"""\n{imports}', *parts])
 
@@ -3546,8 +3553,8 @@ class _Writer:
         lines = [f"{kind} {self.name}(const double *x, double *{out})\n{{", *self.lines]
         lines += [f"{out}[{i}] = {self.texts[x][0]};" for i, x in enumerate(ends)]
         lines += [f"return {self.texts[value][0]};"] if program.gradient else []
-        parts = [f"static double _{name}(double x)\n{{\n    return {_in_c(form[-1])};\n}}\n"
-                 for name, form in program.forms.items() if form[-1]] + ["\n    ".join(lines) + "\n}\n"]
+        parts = [f"static double {form[:-5]}(double x)\n{{\n    return {_in_c(body)};\n}}\n"
+                 for form, *_, body in program.forms.values() if body] + ["\n    ".join(lines) + "\n}\n"]
         return "\n".join([f"/* {self.title} */\n#include <math.h>\n", *parts])
 
 
