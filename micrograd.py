@@ -2784,7 +2784,8 @@ class _Search:
         if isinstance(x, (Module, dict)):
             items = x._children() if isinstance(x, Module) else x.items()
         elif isinstance(x, (list, tuple)):
-            items = () if _ATOMS.issuperset(map(type, x)) else enumerate(x)
+            many = holder and len(x) > 1000         # a set of data
+            items = () if many or _ATOMS.issuperset(map(type, x)) else enumerate(x)
         else:
             items, holder = () if holder else _held(x), type(x).__name__
         for key, child in items:
@@ -3012,9 +3013,9 @@ class BatchNorm1d(Module):
             return (x - mean) / (var + self.eps).sqrt() * weight + bias
         channels = x.transpose(0, 1)
         rows = channels.reshape(n, -1)
-        out = _norm("batch_norm", rows, rows.shape[1], self.eps, None, None).reshape(channels.shape).transpose(0, 1)
+        out = _norm("batch_norm", rows, rows.shape[1], self.eps, None, None)
         self._follow(rows._data)
-        return out * weight + bias
+        return out.reshape(channels.shape).transpose(0, 1) * weight + bias
 
     def _follow(self, rows):
         """Let the running numbers take their part in those of a batch, with a row for each channel."""
@@ -3050,9 +3051,9 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
         if is_causal:
             scores = where(Tensor.ones(scores.shape[-2:], requires_grad=False).tril(), scores, -math.inf)
         return dropout(scores.softmax(-1), dropout_p) @ v
-    plain = mask is None and not dropout_p and query.ndim > 1 and query.shape[-1] == key.shape[-1]
-    if not plain or not query.shape[:-2] == key.shape[:-2] == value.shape[:-2] or key.shape[-2] != value.shape[-2]:
-        return defined(query, key, value)
+    fits = query.ndim > 1 and query.shape[-1] == key.shape[-1] and key.shape[:-1] == value.shape[:-1]
+    if mask is not None or dropout_p or not fits or query.shape[:-2] != key.shape[:-2]:
+        return defined(query, key, value)       # or is an error
     heads = list(zip(*[_matrices(p._data, p.ndim) for p in operands]))
     shares = [[_softmax([x * scale for x in row[:t]]) + [0.0] * (len(row) - t)
                for t, row in enumerate(products(q, k), 1)] if is_causal else
@@ -3063,7 +3064,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
         for (q, k, v), p, g in zip(heads, shares, _matrices(g._data, query.ndim)):
             d = [[pi * (di - mean) * scale for pi, di in zip(row, ds)] for row, ds, mean in
                  [(row, ds, sumprod(row, ds)) for row, ds in zip(p, products(g, v))]]
-            paid.append((products(d, _turned(k)), products(_turned(d), _turned(q)), products(_turned(p), _turned(g))))
+            paid.append([products(x, _turned(y)) for x, y in ((d, k), (_turned(d), q), (_turned(p), g))])
         return [nest(part, query.shape[:-2]) for part in zip(*paid)]
     data = [products(p, _turned(v)) for p, (_, _, v) in zip(shares, heads)]
     return _fused("attention", defined, operands, nest(data, query.shape[:-2]), back)
@@ -3118,7 +3119,8 @@ def Parameter(data: Operand, requires_grad: bool = True) -> Tensor:
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fill a Tensor with normal random numbers; gives it back."""
-    return _filled(tensor, Tensor._fill("normal_", (tensor.shape,), partial(_rng.normal, mean, std), False))
+    draw = partial(_rng.normal, mean, std)
+    return _filled(tensor, Tensor._fill("normal_", (tensor.shape,), draw, False))
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fill a Tensor with uniform random numbers; gives it back."""

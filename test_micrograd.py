@@ -2793,6 +2793,7 @@ def test_norms_are_their_definition_to_the_third_order(centered, shape, n, seed)
     norm = layer_norm if centered else rms_norm
     numbers = draw_numbers(seed, [math.prod(shape) * n, n, n], [REAL] * 3, float)
     x, w, b = Tensor(nest(numbers[0], (*shape, n))), Tensor(numbers[1]), Tensor(numbers[2])
+    assert layer_norm(x, n, bias=b).data == layer_norm(x, n, Tensor.ones(n), b).data
     more = [w, b] if centered else [w]
 
     def defined(x, w, b=0.0):
@@ -2800,7 +2801,8 @@ def test_norms_are_their_definition_to_the_third_order(centered, shape, n, seed)
     assert flat(norm(x, n, *more, eps=0.5).data) == pytest.approx(flat(defined(x, *more).data))
     assert flat(norm(x, (n,)).data) == pytest.approx(
         flat(by_operators(x, 1e-5 if centered else sys.float_info.epsilon, centered).data), abs=1e-4)
-    assert norm(x, [n])._op == norm.__name__ and norm(x, n)._prev[0] is x, "one node"
+    out = norm(x, [n], *more)
+    assert out._op == norm.__name__ and list(map(id, out._prev)) == list(map(id, [x, *more])), "one node"
     for order in 1, 2, 3:
         a, b = [of_order(order, lambda x, *more, f=f: f(x, *more), [x, *more]) for f in (
             lambda x, *more: norm(x, n, *more, eps=0.5), defined)]
@@ -2827,6 +2829,10 @@ def test_attention_is_its_definition_to_the_second_order(batch, n, d, causal, se
         a, b = [of_order(order, f, [q, k, v]) for f in (ours, defined)]
         for u, w in zip(grad(a, [q, k, v]), grad(b, [q, k, v])):
             assert flat(u.data) == pytest.approx(flat(w.data), rel=1e-9, abs=1e-9)
+    a, b = [of_order(2, lambda x, f=f: f(x, x, x), [q]) for f in (ours, defined)]         # one Tensor for all three
+    assert flat(grad(a, q)[0].data) == pytest.approx(flat(grad(b, q)[0].data), rel=1e-9, abs=1e-9)
+    out = ours(q, k, v)
+    assert out._op == "attention" and list(map(id, out._prev)) == [id(q), id(k), id(v)], "one node"
     if causal:              # the same with a mask of bools, with one that is added, and with another scale
         for attn_mask in Tensor(mask) == 1, [[0.0 if x else -inf for x in row] for row in mask]:
             masked = scaled_dot_product_attention(q, k, v, attn_mask, 0.0, scale=0.5)
@@ -3981,6 +3987,7 @@ IndexError  Embedding(3, 2)([0, 3])  3
 ValueError  LayerNorm(0)  LayerNorm  0
 ValueError  layer_norm(t, 2)  layer_norm  2  (2, 3)
 ValueError  layer_norm(t, (2, 3))  layer_norm  (2, 3)
+ValueError  layer_norm(t, 3, t[0, :2])  layer_norm  weight  (3,)
 ValueError  rms_norm(Tensor(1.0), 1)  rms_norm  ()
 ValueError  LayerNorm(2)(t)  layer_norm  (2,)  (2, 3)
 ValueError  BatchNorm1d(2)(t)  BatchNorm1d  (batch, 2)  (2, 3)
