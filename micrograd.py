@@ -1917,7 +1917,7 @@ def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
 
 def one_hot(indices: Any, num_classes: Optional[int] = None) -> Tensor:
     """Rows of 0 with a 1 at the index: (...) -> (..., num_classes), by default the largest index + 1. Constant."""
-    indices = _tensor("one_hot", indices)
+    indices = _tensor("one_hot", _plain_ints(indices))
     numbers = [_an_int("one_hot", "an index", i) for i in flat(indices._data)]
     n = max(numbers, default=-1) + 1 if num_classes in (None, -1) else _an_int("one_hot", "num_classes", num_classes)
     for i in numbers:
@@ -4248,6 +4248,19 @@ def __getattr__(name: str) -> Any:
     hints = [hint for names, hint in _INSTEAD.items() if name in names.split()]
     raise AttributeError(f"micrograd has no {name}" + "".join(f"; instead: {hint}" for hint in hints))
 
+__all__ = [         # from micrograd import *
+    "Value", "Tensor", "grad", "no_grad", "gradcheck", "elementwise", "FUNCTIONS", "exp", "expm1",
+    "log", "log1p", "sqrt", "sin", "cos", "atan", "tanh", "sigmoid", "relu", "leaky_relu", "silu",
+    "softplus", "gelu", "erf", "sign", "floor", "maximum", "minimum", "clip", "dot", "where", "cat",
+    "stack", "one_hot", "linear", "shape_of", "nested", "flat", "nest", "Module", "Neuron", "Layer",
+    "MLP", "Linear", "Sequential", "Embedding", "LayerNorm", "RMSNorm", "BatchNorm1d", "Dropout",
+    "ModuleList", "ModuleDict", "Parameter", "ReLU", "Tanh", "GELU", "layer_norm", "rms_norm",
+    "dropout", "scaled_dot_product_attention", "mse_loss", "hinge_loss", "cross_entropy",
+    "binary_cross_entropy_with_logits", "Optimizer", "SGD", "Adam", "AdamW", "clip_grad_norm", "trace",
+    "Traced", "save", "load", "draw_dot", "Drawing", "tensor", "zeros", "ones", "full", "empty", "eye",
+    "arange", "linspace", "rand", "randn", "randint", "randperm", "multinomial", "full_like", "gather",
+    "topk", "roll", "allclose", "histogram", "Generator", "manual_seed"]
+
 
 # ---- Fast paths ------------------------------------------------------------------------------------
 # Everything up to here is right without this section, which only does some of it again, faster, under the same
@@ -4725,19 +4738,6 @@ def _broadcast(operation, operands):
 
 if sys.implementation.name == "cpython":    # the same, without a call; PyPy's may be that of another node, too
     Value.__hash__ = Tensor.__hash__ = object.__hash__
-
-__all__ = [         # from micrograd import *
-    "Value", "Tensor", "grad", "no_grad", "gradcheck", "elementwise", "FUNCTIONS", "exp", "expm1",
-    "log", "log1p", "sqrt", "sin", "cos", "atan", "tanh", "sigmoid", "relu", "leaky_relu", "silu",
-    "softplus", "gelu", "erf", "sign", "floor", "maximum", "minimum", "clip", "dot", "where", "cat",
-    "stack", "one_hot", "linear", "shape_of", "nested", "flat", "nest", "Module", "Neuron", "Layer",
-    "MLP", "Linear", "Sequential", "Embedding", "LayerNorm", "RMSNorm", "BatchNorm1d", "Dropout",
-    "ModuleList", "ModuleDict", "Parameter", "ReLU", "Tanh", "GELU", "layer_norm", "rms_norm",
-    "dropout", "scaled_dot_product_attention", "mse_loss", "hinge_loss", "cross_entropy",
-    "binary_cross_entropy_with_logits", "Optimizer", "SGD", "Adam", "AdamW", "clip_grad_norm", "trace",
-    "Traced", "save", "load", "draw_dot", "Drawing", "tensor", "zeros", "ones", "full", "empty", "eye",
-    "arange", "linspace", "rand", "randn", "randint", "randperm", "multinomial", "full_like", "gather",
-    "topk", "roll", "allclose", "histogram", "Generator", "manual_seed"]
 
 
 # ---- The file checks itself ------------------------------------------------------------------------
