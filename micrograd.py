@@ -2560,7 +2560,7 @@ def _index_items(i):
     if i is None or i is Ellipsis or isinstance(i, slice):
         return [i]
     if isinstance(i, (list, range)) or hasattr(i, "tolist"):
-        places = i.tolist() if hasattr(i, "tolist") else nested(_plain_ints(i), "index")
+        places = nested(_plain_ints(i), "index")
         if type(places) is list:
             numbers = flat(places)
             if True not in map(lambda x: type(x) is bool, numbers):
@@ -2578,6 +2578,7 @@ def _index_items(i):
 
 def _plain_ints(x):
     """(Nested) lists of things that are ints, as those of NumPy are, as lists of ints."""
+    x = x.tolist() if hasattr(x, "tolist") else x
     if isinstance(x, (list, tuple, range)):
         return list(map(_plain_ints, x))
     return operator.index(x) if hasattr(x, "__index__") and not isinstance(x, bool) else x
