@@ -3234,7 +3234,8 @@ def _refuse_frozen(name, *values):
 def _record(f, arguments, gradient):
     """What f of these Values is, and its gradient."""
     _depth.set(0)                       # a no_grad around the trace is no matter
-    results = _map_nest(partial(_traceable, "what the function gives"), f(*arguments))
+    given = _map_nest(lambda x: x, arguments)           # lists of its own, which it may change
+    results = _map_nest(partial(_traceable, "what the function gives"), f(*given))
     if not gradient:
         return _Program(f, arguments, results, {})
     slopes = _slopes(results)

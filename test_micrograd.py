@@ -4742,6 +4742,15 @@ def test_what_cannot_be_traced_is_an_error_that_says_so(f, example, error, messa
     assert Value(1.0) < Value(2.0) and not Value(0.0), "after an error, Values compare as before"
 
 
+def test_a_traced_function_may_change_its_lists():
+    def product_of(xs):
+        out = xs.pop()
+        while xs:
+            out *= xs.pop()
+        return out
+    assert trace(product_of, [1.0, 2.0, 3.0])([4.0, 5.0, 6.0]) == (120.0, ([30.0, 24.0, 20.0],))
+
+
 def test_trace_works_within_no_grad():
     with no_grad():
         assert trace(lambda x: x * x, 1.0)(3.0) == (9.0, (6.0,))
