@@ -2177,6 +2177,7 @@ class Sequential(Module, list):
 # (nested) lists of Values; `reduction` is "mean", "sum" or "none". On Tensors, a loss is one node.
 
 def _loss(name, sensible, cost, to_x, to_t, doc):
+    """Which targets are sensible, what a pair costs (of numbers or Values), and the rules for Tensors."""
     def loss(predictions, targets, reduction="mean"):
         x = _predictions(name, predictions)
         t = _tensor(name, targets) if isinstance(x, Tensor) else nested(targets, name, values=True)
@@ -2185,35 +2186,31 @@ def _loss(name, sensible, cost, to_x, to_t, doc):
         if have != want:
             hint = "put the Value into a list" if isinstance(x, Value) else "reshape one of them"
             raise ValueError(f"{name}: predictions of shape {have}, targets of shape {want}; {hint}")
-        for goal in set(map(_plain, flat(goals))) if sensible else ():
+        for goal in {t._data if isinstance(t, Value) else t for t in flat(goals)} if sensible else ():
             if not sensible(goal):
                 raise ValueError(f"{name}: {goal!r} is no target. {doc}")
+        costs = zip_map(cost, len(have), data, goals)
         if isinstance(x, Tensor):
-            return _reduced(name, zip_map(cost, len(have), data, goals), reduction, (x, t), (to_x, to_t))
-        costs = zip_map(lambda x, t: Value._make(cost(x._data, _plain(t)), name, (x, t), (to_x, to_t)),
-                        len(have), x, t)
+            return _reduced(name, costs, reduction, (x, t), (to_x, to_t))
         return _reduced(name, costs, reduction)
     loss.__name__, loss.__qualname__, loss.__doc__ = name, name, doc
     return loss
 
-def _plain(x):
-    return x._data if isinstance(x, Value) else x
-
-def _hinge(x, t):
-    margin = 1 - t * x
-    return type(margin)(0) if margin < 0 else margin
+def _squared_error(x, t):
+    error = x - t
+    return error * error
 
 mse_loss: Loss = _loss(
-    "mse_loss", None, lambda x, t: (x - t) * (x - t),
+    "mse_loss", None, _squared_error,
     lambda g, out, x, t: 2 * g * (x - t), lambda g, out, x, t: 2 * g * (t - x),
     "Mean squared error, (prediction - target)**2; targets of the same shape.")
 hinge_loss: Loss = _loss(
-    "hinge_loss", lambda t: t in (-1, 1), _hinge,
+    "hinge_loss", lambda t: t in (-1, 1), lambda x, t: relu(1 - t * x),
     lambda g, out, x, t: _gate(-t * g, 1 - t * x), lambda g, out, x, t: _gate(-x * g, 1 - t * x),
     "The max-margin loss relu(1 - target * score), for targets of -1 and 1 of the same shape.")
 binary_cross_entropy_with_logits: Loss = _loss(
     "binary_cross_entropy_with_logits", lambda t: 0 <= t <= 1,
-    lambda x, t: max(x, 0) - x * t + math.log1p(math.exp(-abs(x))),
+    lambda x, t: t * softplus(-x) + (1 - t) * softplus(x),
     lambda g, out, x, t: g * (sigmoid(x) - t), lambda g, out, x, t: -g * x,
     "-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x)), targets t from 0 to 1, of the same shape.")
 

@@ -3008,6 +3008,15 @@ def test_loss_is_one_node_and_has_the_gradient_of_its_targets(loss, closed_form,
         assert loss(x, t)._prev == () and cross_entropy(x, 0)._prev == ()
 
 
+def test_losses_of_values_can_be_traced():
+    for loss, targets in (mse_loss, [1.0, 2.0]), (hinge_loss, [1, -1]), (cross_entropy, 1), (
+            binary_cross_entropy_with_logits, [0.25, 1]):
+        x = Value(0.7), Value(-2.1)
+        out = loss(list(x), targets)
+        value, slopes = micrograd.trace(lambda x, y: loss([x, y], targets), 0.5, 0.3)(0.7, -2.1)
+        assert (value, *slopes) == pytest.approx((out.data, *[g.data for g in grad(out, x)]), rel=1e-14)
+
+
 @BOTH
 def test_losses_of_fractions_are_exact(cls):
     x = [Fraction(1, 3), Fraction(5, 7)]
