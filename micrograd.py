@@ -3491,9 +3491,11 @@ class _Writer:
                 text = _literal(*operands, self.in_c)
                 self.texts[place] = text, 5 if text[0] == "-" else 7
             elif name != "an input":
-                self.texts[place] = self.expression(name, operands)
+                text, binds = self.expression(name, operands)
+                negative = name == "neg" and text[1:].isidentifier()        # short enough to repeat
+                self.texts[place] = text, 5 if negative else binds
                 self.folded.add(place)
-                if times > 1 or place in self.program.labels:
+                if times > 1 and not negative or place in self.program.labels:
                     self.assign(place)
         if sum([len(self.texts[x][0]) for x in ends]) > 80:
             for x in filter(self.folded.__contains__, ends):
