@@ -12,6 +12,7 @@ it. Read it from top to bottom:
     Tensor           nested lists of numbers that remember where they come from
     networks · losses · optimizers
     ... and here a first reading may stop. Then come
+    more modules     embeddings, norms, dropout, attention, as PyTorch has them
     source code      a function of Values, and its gradient, as plain Python or C
     saving           safetensors files, which PyTorch and others open
     drawing          the graph as a picture
@@ -2908,8 +2909,8 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     return x * (kept * (1 / (1 - p) if p < 1 else 0.0))
 
 def _fused(name, defined, operands, data, back):
-    """One node for defined(*operands), which has these data. back(g) gives the gradients of all operands on
-    lists; where they are recorded, those of the definition are taken."""
+    """One node for defined(*operands), which has these data. back(g) gives the gradients of all operands
+    on lists; where they are recorded, those of the definition are taken."""
     once = lru_cache(maxsize=1)(back)
 
     def rule(i):
@@ -2948,8 +2949,8 @@ def _norm(name, x, shape, eps, weight, bias):
 
     def back(g):
         gs = nest(flat(g._data), (len(rows), n))
-        to_x = []
-        for row, y, scale in zip([[gi * wi for gi, wi in zip(row, w)] for row in gs] if w else gs, rows, scales):
+        weighted, to_x = [[gi * wi for gi, wi in zip(row, w)] for row in gs] if w else gs, []
+        for row, y, scale in zip(weighted, rows, scales):
             mean, share = sum(row) / n if centered else 0.0, sumprod(row, y) / n
             to_x.append([scale * (gi - mean - share * yi) for gi, yi in zip(row, y)])
         columns = list(map(list, zip(*gs))) if w else []
@@ -2958,10 +2959,11 @@ def _norm(name, x, shape, eps, weight, bias):
     rows = nest(flat(x._data), (x.numel() // n, n))
     if centered:
         rows = [[xi - mean for xi in row] for row, mean in zip(rows, [sum(row) / n for row in rows])]
-    scales = [1 / math.sqrt(sumprod(row, row) / n + eps) for row in rows]
+    scales = [_compute(name, lambda v: 1 / math.sqrt(v + eps), sumprod(row, row) / n) for row in rows]
     rows = [[xi * scale for xi in row] for row, scale in zip(rows, scales)]
     data = [[yi * wi for yi, wi in zip(row, w)] for row in rows] if w else rows
-    data = zip_map(lambda row: list(map(operator.add, row, factors[1]._data)), 1, data) if factors[1:] else data
+    for b in factors[1:]:
+        data = [list(map(operator.add, row, b._data)) for row in data]
     return _fused(name, defined, (x, *factors), nest(data, x.shape[:-1]), back)
 
 
@@ -3039,6 +3041,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
     sees. scale is 1 / sqrt(d) unless given.
     """
     operands = query, key, value = [_tensor("attention", x) for x in (query, key, value)]
+    if query.ndim < 2:
+        raise ValueError(f"attention: needs queries of shape (..., n, d), not {query.shape}")
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     mask = None if attn_mask is None else _tensor("attention", attn_mask)
 
@@ -3049,7 +3053,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
         if is_causal:
             scores = where(Tensor.ones(scores.shape[-2:], requires_grad=False).tril(), scores, -math.inf)
         return dropout(scores.softmax(-1), dropout_p) @ v
-    fits = query.ndim > 1 and query.shape[-1] == key.shape[-1] and key.shape[:-1] == value.shape[:-1]
+    fits = query.shape[-1:] == key.shape[-1:] and key.shape[:-1] == value.shape[:-1]
     if mask is not None or dropout_p or not fits or query.shape[:-2] != key.shape[:-2]:
         return defined(query, key, value)       # or is an error
     heads = list(zip(*[_matrices(p._data, p.ndim) for p in operands]))

@@ -3997,6 +3997,7 @@ ValueError  LayerNorm(0)  LayerNorm  0
 ValueError  layer_norm(t, 2)  layer_norm  2  (2, 3)
 ValueError  layer_norm(t, (2, 3))  layer_norm  (2, 3)
 ValueError  layer_norm(t, 3, t[0, :2])  layer_norm  weight  (3,)
+ZeroDivisionError  layer_norm([[1.0, 2.0], [3.0, 3.0]], 2, eps=0)  layer_norm(0.0)
 ValueError  rms_norm(Tensor(1.0), 1)  rms_norm  ()
 ValueError  LayerNorm(2)(t)  layer_norm  (2,)  (2, 3)
 ValueError  BatchNorm1d(2)(t)  BatchNorm1d  (batch, 2)  (2, 3)
@@ -4006,6 +4007,8 @@ TypeError  BatchNorm1d(3)(v)  BatchNorm1d  Value
 ValueError  Dropout(1.5)  Dropout  1.5
 ValueError  Dropout(-0.5)  Dropout  -0.5
 ValueError  scaled_dot_product_attention(t, t.T, t)  matmul  (2, 3)
+ValueError  scaled_dot_product_attention(Tensor(1.0), t, t)  attention  ()
+ValueError  scaled_dot_product_attention(t, t, t[0])  matmul  (2, 2)  (3,)
 ValueError  mse_loss(v, [1.0, 2.0])  mse_loss  ()  (2,)  list
 ValueError  mse_loss(t, t, 'average')  mse_loss  average  mean  sum  none
 ValueError  hinge_loss([v, v], [1, 0])  hinge_loss  0  -1 and 1
