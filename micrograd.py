@@ -12,12 +12,13 @@ it. Read it from top to bottom:
     Tensor           nested lists of numbers that remember where they come from
     networks · losses · optimizers
     ... and here a first reading may stop. Then come
+    small print      what users write in many ways; how things look
     more modules     embeddings, norms, dropout, attention, as PyTorch has them
     source code      a function of Values, and its gradient, as plain Python or C
     saving           safetensors files, which PyTorch and others open
     drawing          the graph as a picture
     the course       the names under which users of PyTorch know all this
-    fast paths       parts of it again, faster; without them everything is the same
+    fast paths       parts of it again, faster: without this section everything is the same
 
 >>> a, b = Value(2.0), Value(-3.0)
 >>> loss = (a * b + 5) ** 2
@@ -140,6 +141,12 @@ class Node(_Methods):
     `_operands` are nodes and plain numbers; `_made` is the name of the operation, and a rule for each operand,
     or None where there is nothing to differentiate. A node refers to its operands and never back. Without
     cycles, a graph is freed the moment its result is, and the garbage collector has nothing to find.
+
+    Where Values and Tensors differ, a backward pass asks the node:
+
+        _seed(gradient)    where to start: 1, or the given gradient     _check_graph()  is there anything below?
+        _take_in(paid, d)  what was paid so far (None at first) + d     _settle(paid)   the gradient, all paid
+        _grad_plus(g, _)   what .grad becomes: the old one + g          _node(x)        x as a node of this class
     """
 
     __slots__ = ("_data", "_grad", "label", "_made", "_operands", "__weakref__")
@@ -159,36 +166,32 @@ class Node(_Methods):
         """Add d self / d node into `.grad` of every node that self depends on, itself included.
 
         `gradient`, of the shape of self, is where to start instead of ones: the result is then the gradient of
-        the sum of gradient * self. Called twice, it adds twice. ValueError when self has no graph (made of
-        constants, under no_grad, unpickled); ValueError or ArithmeticError when a derivative does not exist, as
-        that of sqrt at 0; RuntimeError when data were replaced in between. Then every `.grad` is as it was.
+        the sum of gradient * self. Called twice, it adds twice. ValueError when self was made of constants, under
+        no_grad, or is unpickled; ValueError or ArithmeticError when a derivative does not exist, as that of sqrt
+        at 0; RuntimeError when data were replaced in between. After an error no `.grad` has changed.
         """
         seed = self._seed(gradient)
         self._check_graph()
         _add_to_grads(_gradients(self, seed))
 
-    def _backward(self) -> None:
-        """This node's own step of the chain rule: from its `.grad` into the `.grad` of its operands."""
-        with no_grad():
-            paid = [(operand, operand._take_in(None, rule(self._grad, self, *self._operands)))
-                    for operand, rule in zip(self._operands, self._rules) if rule]
-        for operand, d in paid:
-            operand._grad = operand._grad_plus(operand._settle(d), set())
-
-_open: List[None] = []                      # an item for each no_grad block that is open anywhere
-_depth = ContextVar("depth", default=0)     # how many of them hold here: in this thread, or asyncio task
+_depth = ContextVar("depth", default=0)     # how many no_grad blocks hold in this thread, or asyncio task
+_open: List[None] = []                      # not empty: one is open somewhere. This is asked first, being quick
 
 def _recording():
-    """Do operations record a graph here? Nearly always, and then the answer is quick."""
+    """Do operations record a graph? Not inside no_grad."""
     return not _open or not _depth.get()
 
 def _gradients(root, seed, create_graph=False):
-    """{node: d root / d node} for root and all below it, starting with the gradient `seed` for root."""
+    """{node: d root / d node} for root and all below it, starting with the gradient `seed` for root.
+
+    It works under no_grad, unless its gradients shall be differentiated: in a context of its own, which needs no
+    undoing, whatever happens.
+    """
     if create_graph:
         return copy_context().run(_pass, root, seed, 0)
     _open.append(None)
     try:
-        return copy_context().run(_pass, root, seed, 1)     # a no_grad that ends whatever happens
+        return copy_context().run(_pass, root, seed, 1)
     finally:
         _open.pop()
 
@@ -198,7 +201,7 @@ def _pass(root, seed, depth):
     _depth.set(depth)
     uses, nodes = {root: 0}, [root]
     for node in nodes:                              # how many operations use each node
-        for operand, rule in zip(node._operands, node._made[1]):
+        for operand, rule in zip(node._operands, node._rules):
             if rule:
                 if operand not in uses:
                     uses[operand] = 0
@@ -208,10 +211,10 @@ def _pass(root, seed, depth):
     for node in ready:                              # a node is ready when all that use it have paid
         g, operands = node._settle(gradients[node]), node._operands
         gradients[node] = g
-        for operand, rule in zip(operands, node._made[1]):
+        for operand, rule in zip(operands, node._rules):
             if rule:
-                try:
-                    d = rule(g, node, *operands)
+                try:                                # d is a node, since operands are; of a Value that is not
+                    d = rule(g, node, *operands)    # to be differentiated, _take_in takes the number
                     gradients[operand] = operand._take_in(gradients.get(operand), d)
                 except (ArithmeticError, ValueError, TypeError) as error:
                     raise _no_derivative(node, error) from error
@@ -291,26 +294,21 @@ class no_grad:
 # both take their operations from here.
 
 
-class _Operation:
-    """An entry. `text` is forward as a Python expression in x, y, z, w where "Source code" needs one."""
-
-    def __init__(self, name, forward, rules, text):
-        self.name, self.forward, self.rules, self.text = name, forward, rules, text
-
-    def __call__(self, *operands):
-        """Applied to Values, Tensors or plain numbers; TypeError for anything else."""
-        for x in operands:
-            if isinstance(x, Node):
-                operands = [_accepted(self.name, p, x._operand(self.name, p)) for p in operands]
-                return x._apply(self, operands)
-        return _compute(self.name, self.forward, *[_accepted(self.name, p, _number(p)) for p in operands])
-
-_OPERATIONS: Dict[str, _Operation] = {}     # by name
-
 def _operation(name, forward, *rules, text=""):
-    """Enter an operation."""
-    _OPERATIONS[name] = operation = _Operation(name, forward, rules, text)
+    """Enter an operation: a function of Values, of Tensors or of plain numbers; TypeError for anything else.
+
+    `text` is forward as a Python expression in x, y, z, w, for "Source code", where it is not plain to see.
+    """
+    def operation(*operands):
+        node = next((x for x in operands if isinstance(x, Node)), None)
+        if node is None:
+            return _compute(name, forward, *[_accepted(name, x, _number(x)) for x in operands])
+        return node._apply(operation, [_accepted(name, x, node._operand(name, x)) for x in operands])
+    operation.name, operation.forward, operation.rules, operation.text = name, forward, rules, text
+    _OPERATIONS[name] = operation
     return operation
+
+_OPERATIONS: Dict[str, Any] = {}            # by name
 
 def _operators(operation):
     """An operator, and its reflection: 3 - x asks x for __rsub__."""
@@ -331,13 +329,14 @@ def _power(x, y):
     return out
 
 def _power_base(g, out, x, y):
-    """d x**y / dx = y * x**(y - 1), and 0 for y = 0: where x**-1 may not exist, it is made x**0."""
+    """y * x**(y - 1). For y = 0 it is 0, at x = 0 too, where x**-1 does not exist: the exponent is made 0."""
     if not isinstance(y, Node):
         return g * (y * x ** (y - 1)) if y else _gate(g, 0)
-    return g * (y * x ** (y - 1 + (_is_zero(x) if y.requires_grad else 1) * _is_zero(y)))
+    more = _is_zero(y) * (_is_zero(x) if y.requires_grad else 1)        # for d/dy of this, only where it must be
+    return g * (y * x ** (y - 1 + more))
 
 _ARITHMETIC = {
-    #            name  forward           rule for x                     rule for y
+    #            symbol forward          rule for x                     rule for y
     "add":     ("+",  operator.add,     lambda g, out, x, y: g,        lambda g, out, x, y: g),
     "sub":     ("-",  operator.sub,     lambda g, out, x, y: g,        lambda g, out, x, y: -g),
     "mul":     ("*",  operator.mul,     lambda g, out, x, y: g * y,    lambda g, out, x, y: g * x),
@@ -345,13 +344,14 @@ _ARITHMETIC = {
     "pow":     ("**", _power,           _power_base,                   lambda g, out, x, y: g * out * _log_of_base(x)),
 }
 for _name, _entry in _ARITHMETIC.items():
-    for _method, _operator in zip((f"__{_name}__", f"__r{_name}__"), _operators(_operation(*_entry))):
-        _operator.__name__ = _method
-        setattr(Node, _method, _operator)
+    for _prefix, _operator in zip(("", "r"), _operators(_operation(*_entry))):
+        _operator.__name__ = f"__{_prefix}{_name}__"
+        setattr(Node, _operator.__name__, _operator)
 
 # Rules with pieces. A gate lets g pass, or makes it 0: a product with 1 or 0 would not do, since inf * 0 is nan.
 # It lets g pass at nan, so that a nan in the data is not hidden by a 0 in the gradient. The share of one of two
-# equals is g / 2 and not g * 0.5, which would make a float of a Fraction. Where a piece begins has no rule.
+# equals is g / 2 and not g * 0.5, which would make a float of a Fraction. The bounds of a piece get no gradient.
+# (Names end in _ so that elementwise can have them without.)
 
 _gate = _operation("gate_", lambda g, x: type(g)(0) if x <= 0 else g,
                    lambda h, out, g, x: _gate(h, x), None, text="0.0 if y <= 0 else x")
@@ -377,7 +377,7 @@ _clip = _operation("clip", lambda x, low, high: _minimum.forward(_maximum.forwar
 _leaky_relu = _operation("leaky_relu", lambda x, slope: slope * x if x <= 0 else x,
                          lambda g, out, x, slope: g * _step(x, slope), None, text="y * x if x <= 0 else x")
 
-FUNCTIONS: Dict[str, Function] = {}     # all that elementwise has made
+FUNCTIONS: Dict[str, Function] = {}     # by name: those below, and those made by elementwise
 
 def _function(name: str, doc: str, forward: Callable[[Any], Any], rule: Rule, text: str = "") -> Function:
     """Enter a function of one number, and give Value and Tensor a method of its name."""
@@ -508,7 +508,8 @@ def leaky_relu(x: N, slope: float = 0.01) -> N:
 
 
 class _NoGrad(float):
-    """The 0.0 in the .grad of a Value that has none: an object of its own, told from a 0.0 that was computed."""
+    """The 0.0 in the .grad of a Value that has none: an object of its own, which is not the 0.0 that a pass has
+    found, since optimizers leave alone what has no gradient."""
 
     def __reduce__(self):
         return "_NO_GRAD"
@@ -562,11 +563,13 @@ class Value(Node):
         data = _compute(operation.name, operation.forward, *numbers)
         return Value._make(data, operation.name, operands, operation.rules)
 
-    def _operand(self, name, x):
+    @staticmethod
+    def _operand(name, x):
         """x as an operand beside a Value: a Value, a plain number, or NotImplemented."""
         return x if isinstance(x, Value) else _mixed(name, x) if hasattr(x, "_made") else _number(x)
 
-    def _node(self, x):
+    @staticmethod
+    def _node(x):
         """An operand or a gradient as a Value."""
         return x if isinstance(x, Value) else Value(x)
 
@@ -574,8 +577,8 @@ class Value(Node):
 
     def _check_graph(self):
         if not any(self._rules):
-            raise ValueError("backward: nothing to differentiate: this Value was made of constants only, under "
-                             "no_grad, or has lost its graph in a pickle or a copy")
+            raise ValueError("backward: nothing to differentiate: this Value was made by no operation, of constants "
+                             "only, or under no_grad, or a pickle or copy has lost its graph")
 
     def _seed(self, gradient):
         one = type(self._data)(1)
@@ -591,11 +594,9 @@ class Value(Node):
         return d if paid is None else paid + d
 
     def _settle(self, paid):
-        """The whole gradient, when all have paid."""
         return paid
 
     def _grad_plus(self, g, taken):
-        """What .grad will be."""
         return g if self._gradient() is None else self._grad + g
 
     def _gradient(self):
@@ -642,9 +643,9 @@ def dot(weights: Iterable[Union[Value, Scalar]], inputs: Iterable[Union[Value, S
     ws, xs = _listed("dot", weights), _listed("dot", inputs)
     if len(ws) != len(xs):
         raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
-    operands = [_accepted("dot", p, Value._operand(None, "dot", p)) for p in (*ws, *xs, bias)]
-    numbers = [p._data if isinstance(p, Value) else p for p in operands]
-    out = sumprod(numbers[:len(ws)] + numbers[-1:], numbers[len(ws):-1] + [1])
+    operands = [_accepted("dot", p, Value._operand("dot", p)) for p in (*ws, *xs, bias)]
+    *numbers, number = [p._data if isinstance(p, Value) else p for p in operands]
+    out = sumprod([*numbers[:len(ws)], number], [*numbers[len(ws):], 1])
     if not any(isinstance(p, Value) for p in operands):
         return Value(out)
     return Value._make(out, "dot", tuple(operands), _dot_rules(len(ws)))
@@ -663,8 +664,8 @@ def _comparison(operation):
     return method
 
 for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
-    setattr(Node, f"__{_name}__", _comparison(_Operation(_symbol, getattr(operator, _name), (None, None), "")))
-Node.__hash__ = lambda node: id(node)       # nodes are equal by their data, but as keys they are themselves
+    setattr(Node, f"__{_name}__", _comparison(_operation(_symbol, getattr(operator, _name), None, None)))
+Node.__hash__ = lambda node: id(node)       # as keys nodes are themselves: no two are equal ids, so == is not asked
 
 
 # ---- Checking --------------------------------------------------------------------------------------
@@ -695,34 +696,6 @@ def _accepted_data(name, given, values):
         raise TypeError(f"{name}: the data must be a number{hint}, not {given!r:.200}")
     return number
 
-def _hint(given):
-    return "; for a batch, write [model(x) for x in batch]" if isinstance(given, (list, tuple)) else ""
-
-def _mixed(name, x):
-    if not isinstance(x, Node):
-        _made_before()
-    raise TypeError(f"{name}: a Value and a Tensor do not mix in one operation; make all parameters and inputs "
-                    "of one kind")
-
-def _no_more(name, more, hint):
-    raise TypeError(f"{name}: {hint}; more were given: {', '.join(f'{x!r:.80}' for x in more)}")
-
-def _listed(name, items):
-    """items as a list; TypeError when it is a single thing."""
-    if isinstance(items, (Node, Module, str)) or not hasattr(items, "__iter__"):
-        hint = "give a list of parameters, model.parameters(), " if isinstance(items, Module) else ""
-        raise TypeError(f"{name}: {hint or 'needs a list, '}not {items!r:.200}")
-    return list(items)
-
-def _nodes(name, what, items):
-    """items as a list of Values and Tensors."""
-    nodes = _listed(name, items)
-    for i, x in enumerate(nodes):
-        if not isinstance(x, Node):
-            kind = type(x).__name__
-            raise TypeError(f"{name}: {what} {i} must be a Value or a Tensor, not the {kind} {x!r:.200}")
-    return nodes
-
 def _compute(name, forward, *numbers, where=""):
     """forward(*numbers); an error names the operation and its operands, inf and nan pass through."""
     try:
@@ -736,27 +709,6 @@ def _compute(name, forward, *numbers, where=""):
             texts[0] = f"({texts[0]})"
         call = f" {name} ".join(texts) if infix else f"{name}({', '.join(texts)})"
         raise type(error)(f"{call}{where}: {error}") from None
-
-def _checked_forward(forward):
-    """A function of a number that was given to elementwise: it must give a number."""
-    @wraps(forward)
-    def checked(x):
-        y = forward(x)
-        if _number(y) is NotImplemented:
-            raise TypeError(f"the function given to elementwise gave {y!r:.80}, which is no number")
-        return y
-    return checked
-
-def _rule_from_outside(rule):
-    """A rule that was given to elementwise: it may build graphs of its own, though a pass records none."""
-    def recorded(*operands):
-        _depth.set(0)
-        return rule(*operands)
-
-    def checked(*operands):
-        d = copy_context().run(recorded, *operands)
-        return d.detach() if isinstance(d, Tensor) and not _recording() else d
-    return checked
 
 def _no_derivative(node, error):
     at = ", ".join(f"{p._data}" if isinstance(p, Value) else f"shape {p.shape}" for p in node._prev)
@@ -838,14 +790,7 @@ def shape_of(data: Nested) -> Shape:
     >>> shape_of([[1, 2, 3], [4, 5, 6]])
     (2, 3)
     """
-    if type(data) is not list:
-        return ()
-    if not data or type(data[0]) is not list:
-        return (len(data),)
-    row = data[0]
-    if not row or type(row[0]) is not list:
-        return (len(data), len(row))
-    return (len(data),) + shape_of(row)
+    return (len(data), *(shape_of(data[0]) if data else ())) if type(data) is list else ()
 
 def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "") -> Nested:
     """A copy of data as nested lists. It may be a number, lists, tuples, ranges and other iterables of numbers,
@@ -990,43 +935,17 @@ def products(x: Nested, w: Nested, bias: Optional[List[Any]] = None) -> Nested:
     >>> products([[1, 2]], [[3, 4], [5, 6]], [0, 100])
     [[11, 117]]
     """
-    if x and x[0] and type(x[0][0]) is list:        # a batch is one product
-        rows = products(list(chain.from_iterable(x)), w, bias)
-        return [rows[i:i + len(x[0])] for i in range(0, len(rows), len(x[0]))]
-    if x and len(x[0]) > 2 * _BLOCK:
-        return _in_blocks(x, w, bias)
-    if bias is not None:
-        neurons = list(zip(w, bias))
-        return [[sumprod(row, other) + b for other, b in neurons] for row in x]
-    if x and len(x[0]) == 1:                        # a product of two numbers is not worth a call
-        column = [other for other, in w]
-        return [[number * other for other in column] for number, in x]
-    return [[sumprod(row, other) for other in w] for row in x]
-
-_BLOCK = 512
-
-def _in_blocks(x, w, bias):
-    """The products of long rows, a part of all rows at a time: whole rows do not fit into the cache."""
-    total = [bias if bias is not None else [0] * len(w)] * len(x)
-    for i in range(0, len(x[0]), _BLOCK):
-        part = products([row[i:i + _BLOCK] for row in x], [row[i:i + _BLOCK] for row in w])
-        total = zip_map(operator.add, 2, total, part)
-    return total
+    if x and x[0] and type(x[0][0]) is list:
+        return [products(item, w, bias) for item in x]
+    if bias is None:
+        return [[sumprod(row, other) for other in w] for row in x]
+    return [[sumprod(row, other) + b for other, b in zip(w, bias)] for row in x]
 
 def matmul(x: Nested, y: Nested) -> Nested:
     """The product of matrices: (..., n, k) and (k, m) -> (..., n, m); of Tensors, as @."""
     if isinstance(x, Tensor) or isinstance(y, Tensor):
         return x @ y
-    columns = list(map(list, zip(*y)))              # lists: PyPy is slow with numbers in tuples
-    used = [k for k, column in enumerate(columns) if any(column)]
-    if len(columns) < 20 or len(used) > 0.9 * len(columns):
-        return products(x, columns)
-    # Columns of zeros share one product: a third of the pixels is dark in all pictures of a batch.
-    zeros = next(k for k, column in enumerate(columns) if not any(column))
-    place = {k: i for i, k in enumerate(used)}
-    arrange = operator.itemgetter(*[place.get(k, len(used)) for k in range(len(columns))])
-    rows = products(x, [columns[k] for k in used + [zeros]])
-    return zip_map(lambda row: list(arrange(row)), len(shape_of(x)) - 1, rows)
+    return products(x, list(map(list, zip(*y))))        # lists: PyPy is slow with numbers in tuples
 
 # An index is a tuple with, for each dimension in turn: an int, a range, None (a new dimension), or a list
 # of ints, of such lists, or of tuples of ints (an int for each of several dimensions).
@@ -1127,7 +1046,7 @@ def _broadcast(operation, operands):
 
 def _tensor(name, x):
     """x as a Tensor; TypeError when it cannot be."""
-    x = x if isinstance(x, Tensor) else _accepted(name, x, Tensor._operand(None, name, x))
+    x = x if isinstance(x, Tensor) else _accepted(name, x, Tensor._operand(name, x))
     return x if isinstance(x, Tensor) else Tensor._from(x)
 
 def _unbroadcast(d, shape):
@@ -1291,7 +1210,8 @@ class Tensor(Node, _Course):
         """An elementwise operation, on data."""
         return Tensor._make(_broadcast(operation, operands), operation.name, operands, operation.rules)
 
-    def _operand(self, name, x):
+    @staticmethod
+    def _operand(name, x):
         """x as an operand beside a Tensor: a Tensor, a number, or NotImplemented."""
         if isinstance(x, Tensor) or type(x) in _PLAIN:
             return x
@@ -1301,7 +1221,8 @@ class Tensor(Node, _Course):
             return Tensor._from(nested(x, name))
         return _number(x)
 
-    def _node(self, x):
+    @staticmethod
+    def _node(x):
         """An operand or a gradient as a Tensor."""
         return x if isinstance(x, Tensor) else Tensor._from(x)
 
@@ -2502,6 +2423,55 @@ def clip_grad_norm(params: Iterable[Node], max_norm: float) -> float:
 # Dims, sizes and indices as users write them; how Tensors look; where arange ends; no_grad around generators;
 # where modules have their parameters.
 
+def _hint(given):
+    return "; for a batch, write [model(x) for x in batch]" if isinstance(given, (list, tuple)) else ""
+
+def _mixed(name, x):
+    if not isinstance(x, Node):
+        _made_before()
+    raise TypeError(f"{name}: a Value and a Tensor do not mix in one operation; make all parameters and inputs "
+                    "of one kind")
+
+def _no_more(name, more, hint):
+    raise TypeError(f"{name}: {hint}; more were given: {', '.join(f'{x!r:.80}' for x in more)}")
+
+def _listed(name, items):
+    """items as a list; TypeError when it is a single thing."""
+    if isinstance(items, (Node, Module, str)) or not hasattr(items, "__iter__"):
+        hint = "give a list of parameters, model.parameters(), " if isinstance(items, Module) else ""
+        raise TypeError(f"{name}: {hint or 'needs a list, '}not {items!r:.200}")
+    return list(items)
+
+def _nodes(name, what, items):
+    """items as a list of Values and Tensors."""
+    nodes = _listed(name, items)
+    for i, x in enumerate(nodes):
+        if not isinstance(x, Node):
+            kind = type(x).__name__
+            raise TypeError(f"{name}: {what} {i} must be a Value or a Tensor, not the {kind} {x!r:.200}")
+    return nodes
+
+def _checked_forward(forward):
+    """A function of a number that was given to elementwise: it must give a number."""
+    @wraps(forward)
+    def checked(x):
+        y = forward(x)
+        if _number(y) is NotImplemented:
+            raise TypeError(f"the function given to elementwise gave {y!r:.80}, which is no number")
+        return y
+    return checked
+
+def _rule_from_outside(rule):
+    """A rule that was given to elementwise: it may build graphs of its own, though a pass records none."""
+    def recorded(*operands):
+        _depth.set(0)
+        return rule(*operands)
+
+    def checked(*operands):
+        d = copy_context().run(recorded, *operands)
+        return d.detach() if isinstance(d, Tensor) and not _recording() else d
+    return checked
+
 def _dims(name, dim, ndim):
     """dim (None or () for all, an int or several, negative from the end) as a sorted tuple."""
     if dim is None or isinstance(dim, (tuple, list)) and not dim:
@@ -2687,6 +2657,16 @@ def _made_before(*operands):
 for _class in _outdated:
     for _name in (*_ARITHMETIC, *[f"r{name}" for name in _ARITHMETIC], "matmul", "rmatmul", "neg", "abs", "eq", "lt"):
         setattr(_class, f"__{_name}__", _made_before)
+
+@_method
+def _backward(self: Node) -> None:
+    """This node's own step of the chain rule, as the first lecture calls it by hand: from its `.grad` into the
+    `.grad` of its operands."""
+    with no_grad():
+        paid = [(operand, operand._take_in(None, rule(self._grad, self, *self._operands)))
+                for operand, rule in zip(self._operands, self._rules) if rule]
+    for operand, d in paid:
+        operand._grad = operand._grad_plus(operand._settle(d), set())
 
 def _counted(start, end, step):
     """The numbers of arange. A quotient of floats may be off by a little: the elements themselves decide."""
@@ -4421,7 +4401,7 @@ class _Row(Node):
         elif kinds <= _PLAIN:
             self._data, rules, self.requires_grad = list(values), (), False
         else:
-            values = tuple([_accepted("dot", v, Value._operand(None, "dot", v)) for v in values])
+            values = tuple([_accepted("dot", v, Value._operand("dot", v)) for v in values])
             self._data = [v._data if isinstance(v, Value) else v for v in values]
             rules = [rule if isinstance(v, Value) else None for v, rule in zip(values, _row_rules(len(values)))]
             self.requires_grad = any(rules)
@@ -4716,6 +4696,58 @@ def _backward_of_value(self, gradient=None):
         _add_to_grads(_general_pass(self, seed))
 
 Value.backward = _backward_of_value
+
+# Products of matrices: a batch is one product; one product for all columns of zeros; long rows in blocks.
+
+@wraps(products)
+def _fast_products(x, w, bias=None):
+    if x and x[0] and type(x[0][0]) is list:
+        rows = products(list(chain.from_iterable(x)), w, bias)
+        return [rows[i:i + len(x[0])] for i in range(0, len(rows), len(x[0]))]
+    if x and len(x[0]) > 2 * _BLOCK:
+        return _in_blocks(x, w, bias)
+    if bias is not None:
+        neurons = list(zip(w, bias))
+        return [[sumprod(row, other) + b for other, b in neurons] for row in x]
+    if x and len(x[0]) == 1:                        # a product of two numbers is not worth a call
+        column = [other for other, in w]
+        return [[number * other for other in column] for number, in x]
+    return [[sumprod(row, other) for other in w] for row in x]
+
+_BLOCK = 512
+
+def _in_blocks(x, w, bias):
+    """The products of long rows, a part of all rows at a time: whole rows do not fit into the cache."""
+    total = [bias if bias is not None else [0] * len(w)] * len(x)
+    for i in range(0, len(x[0]), _BLOCK):
+        part = products([row[i:i + _BLOCK] for row in x], [row[i:i + _BLOCK] for row in w])
+        total = zip_map(operator.add, 2, total, part)
+    return total
+
+@wraps(matmul)
+def _fast_matmul(x, y):
+    if isinstance(x, Tensor) or isinstance(y, Tensor):
+        return x @ y
+    columns = list(map(list, zip(*y)))
+    used = [k for k, column in enumerate(columns) if any(column)]
+    if len(columns) < 20 or len(used) > 0.9 * len(columns):
+        return products(x, columns)
+    zeros = next(k for k, column in enumerate(columns) if not any(column))
+    place = {k: i for i, k in enumerate(used)}      # a third of the pixels is dark in all pictures of a batch
+    arrange = operator.itemgetter(*[place.get(k, len(used)) for k in range(len(columns))])
+    rows = products(x, [columns[k] for k in used + [zeros]])
+    return zip_map(lambda row: list(arrange(row)), len(shape_of(x)) - 1, rows)
+
+@wraps(shape_of)
+def _fast_shape_of(data):
+    if type(data) is not list:
+        return ()
+    if not data or type(data[0]) is not list:
+        return (len(data),)
+    row = data[0]
+    return (len(data), len(row)) if not row or type(row[0]) is not list else (len(data), *shape_of(row))
+
+products, matmul, shape_of = _fast_products, _fast_matmul, _fast_shape_of
 
 # Rows of Tensors: a comprehension instead of a call for each number.
 
