@@ -78,7 +78,7 @@ for _name, _examples, _phases in ("quick", 15, _all), ("fast", 4, [Phase.generat
     settings.register_profile(_name, deadline=None, max_examples=_examples, database=None, phases=_phases,
                               suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-MORE = settings(max_examples=4 * settings().max_examples)
+MORE, TWICE_AS_MANY = (settings(max_examples=k * settings().max_examples) for k in (4, 2))
 
 CPYTHON = sys.implementation.name == "cpython"
 FOLDER = os.path.dirname(os.path.abspath(micrograd.__file__))
@@ -900,7 +900,7 @@ CASES = [reductions, along_a_dim, reorderings, new_shapes, repetitions, pieces, 
 
 
 @pytest.mark.parametrize("cases", CASES, ids=lambda cases: cases.__name__)
-@MORE
+@TWICE_AS_MANY
 @given(data=st.data(), kinds=KINDS, seed=SEEDS)
 def test_tensor_operation_is_its_definition_on_values_to_the_third_order(cases, data, kinds, seed):
     for source, shapes, define, degree in data.draw(cases().map(list)):
@@ -3691,6 +3691,8 @@ TypeError  [1.0] - v  -
 TypeError  v < '3'  <
 TypeError  v + t  +  Value  Tensor  mix
 TypeError  t @ v  matmul  Value  Tensor  mix
+TypeError  v == t  ==  Value  Tensor  mix
+TypeError  t < v  <  Value  Tensor  mix
 TypeError  v - Tensor(1.0)  -  Value  Tensor
 TypeError  t ** v  **  Value  Tensor
 TypeError  v @ t  matmul  Value
