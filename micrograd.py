@@ -1177,7 +1177,7 @@ def _extreme(name, best):
             raise TypeError(f"{name}: one dim gives a pair (values, indices); for several, a{name}({dim})")
         values = getattr(self, "a" + name)(dim, keepdim)
         return values if dim is None else _Extreme(values, getattr(self, "arg" + name)(dim, keepdim))
-    return _documented(method, name, f"""Without dim the {best} element; over one dim a pair: their .values, and
+    return _documented(method, name, f"""Without dim the {best} element; over one dim a pair, their .values and
         the .indices where they stand.
 
         Equal ones share the gradient, as in a{name}; PyTorch gives it to the one at the index.""")
@@ -1549,13 +1549,13 @@ class Tensor(Node, _Course):
     mean = _reduction("mean", "The mean over dim; ValueError when there is nothing to average.",
                       lambda row: sum(row) / len(row),
                       lambda g, out, x, dims: (g / _length(x, dims))._expand(x._shape), least=1)
-    amax = _reduction("amax", "The largest element over dim, nan if there is one. Equal ones share the gradient.",
+    amax = _reduction("amax", "The largest element over dim, or nan; equal ones share the gradient.",
                       partial(_nan_or, max), _share_hits, least=1)
-    amin = _reduction("amin", "The smallest element over dim, nan if there is one. Equal ones share the gradient.",
+    amin = _reduction("amin", "The smallest element over dim, or nan; equal ones share the gradient.",
                       partial(_nan_or, min), _share_hits, least=1)
-    argmax = _reduction("argmax", "The index of the (first) largest element, of all or along dim. A constant.",
+    argmax = _reduction("argmax", "The index of the first largest element, of all or along dim. A constant.",
                         lambda row: _place(row, _nan_or(max, row)), least=1)
-    argmin = _reduction("argmin", "The index of the (first) smallest element, of all or along dim. A constant.",
+    argmin = _reduction("argmin", "The index of the first smallest element, of all or along dim. A constant.",
                         lambda row: _place(row, _nan_or(min, row)), least=1)
     logsumexp = _reduction("logsumexp", "log(sum(exp(x))) over dim.", _logsumexp,
                            lambda g, out, x, dims: g * (x - out).exp(), least=1)
