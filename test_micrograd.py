@@ -247,6 +247,10 @@ def test_in_place_updates_under_no_grad_keep_the_parameter():
         y, before = start, start.tolist()
         y += 1
         assert y is not start and start.data == before and y.data == [x + 1 for x in before]
+    with no_grad():
+        w[0] = 5.0
+        w[1:] -= 1
+    assert w is same and w.requires_grad and w.data == [5, -8.5] and w._prev == ()
     v = u = Value(2.0)
     v += 1
     assert v is not u and (u.data, v.data, v._prev[0] is u) == (2.0, 3.0, True)
@@ -1613,6 +1617,19 @@ def test_constants_get_no_gradient_and_no_graph():
     assert x.grad is halfway.grad is None and w.grad.data == [halfway.data[0][0] + 3, halfway.data[0][1] + 4]
 
 
+def test_what_learns_can_be_changed():
+    """As lectures do: parameters made as data, which are told to learn; and a layer that is frozen."""
+    w, net = Tensor([1.0, 2.0], requires_grad=False), Sequential(Linear(2, 1), Linear(1, 1))
+    w.requires_grad = True
+    (w * w).sum().backward()
+    assert w.grad.data == [2, 4]
+    for p in net[0].parameters():
+        p.requires_grad = False
+    assert len(net.parameters()) == 2 and len(net.state_dict()) == 4
+    net(w.detach()).sum().backward()
+    assert net[0].weight.grad is None and net[1].weight.grad is not None
+
+
 @pytest.mark.parametrize("cls, n", [(Value, 10 ** 6), (Tensor, 10 ** 5)])
 def test_a_chain_of_any_length_is_built_differentiated_copied_pickled_and_freed(cls, n):
     """Without recursion; and with the garbage collector off, since nothing in a graph is a cycle."""
@@ -1693,14 +1710,18 @@ def columns_of(x):
     lambda x: functools.reduce(lambda h, t: h * 0.5 + x[t, :2], range(len(x)), 0),
     lambda x: sum(piece.sum() for piece in x.split(1)), lambda x: sum(row.sum() for row in x.unbind(0)),
     lambda x: sum(x[[t, t]].sum() for t in range(len(x))),
-], ids=["rows", "indices", "columns", "slices", "split", "unbind", "lists"])
-def test_a_piece_costs_a_piece(loop):
+    lambda x: sum((x[t] * x[t]).sum() for t in range(len(x))) + (x * x).sum(),
+], ids=["rows", "indices", "columns", "slices", "split", "unbind", "lists", "beside the whole"])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_piece_costs_a_piece(loop, create_graph):
     """Twice the rows take twice the arithmetic, backward too: no zeros of full size are added for each."""
     def cost(n):
         x = Tensor([[Counted(i % 7), Counted(1), Counted(2)] for i in range(n)])
         Counted.calls = 0
-        loop(x).backward()
-        assert x.grad.shape == (n, 3)
+        slope, = grad(loop(x) * x[0, 1], x, create_graph)
+        if create_graph:
+            (slope * slope).backward()
+        assert slope.shape == (n, 3)
         return Counted.calls
     assert cost(80) <= 2.3 * cost(40)
 
@@ -1861,9 +1882,16 @@ def shared_tensors():
     return net.parameters(), lambda: (net([[1.0, 2.0], [3.0, -1.0]]) * net([[2.0, 2.0]])).sum()
 
 
-@pytest.mark.parametrize("shared", [shared_values, shared_tensors])
+def shared_values_and_an_operation_of_ones_own():
+    """Rules from outside may do anything, so these graphs take the general pass, between those of others."""
+    double = elementwise("double_it", lambda x: 2 * x, lambda g, out, x: 2 * g)
+    params, loss = shared_values()
+    return params, lambda: double(loss()) + loss()
+
+
+@pytest.mark.parametrize("shared", [shared_values, shared_tensors, shared_values_and_an_operation_of_ones_own])
 @pytest.mark.parametrize("one_graph", [False, True], ids=["own graphs", "one graph"])
-def test_threads_that_share_parameters_get_every_sum_right(shared, one_graph):
+def test_threads_that_share_parameters_get_every_sum_right(shared, one_graph, registry):
     params, loss = shared()
     rounds, threads, same = 200, 4, loss()
     expected = [g.data for g in grad(same, params)]
