@@ -3889,6 +3889,7 @@ ValueError  s = adam.state_dict(); s['0.exp_avg'] = [1.0]; adam.load_state_dict(
 ValueError  s = adam.state_dict(); s['4.step'] = 0; adam.load_state_dict(s)  4.step  0
 ValueError  s = adam.state_dict(); del s['4.exp_avg']; adam.load_state_dict(s)  4.exp_avg  missing
 ValueError  clip_grad_norm([v], -1.0)  clip_grad_norm  -1.0
+ValueError  s = adam.state_dict(); s['4.step'] = 1.5; adam.load_state_dict(s)  4.step  1.5
 TypeError  clip_grad_norm(net, 1.0)  clip_grad_norm  parameters()
 TypeError  draw_dot(3.0)  draw_dot  3.0
 ValueError  draw_dot(v, 'RL')  rankdir  RL
