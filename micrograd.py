@@ -4107,7 +4107,8 @@ def _creation(make):
         x = x.to(device, dtype)
         x.requires_grad = bool(requires_grad)
         return x
-    function.__name__, function.__doc__ = make.__name__, make.__doc__
+    function.__name__ = function.__qualname__ = make.__name__
+    function.__doc__ = make.__doc__
     return function
 
 @_creation
@@ -4127,6 +4128,7 @@ empty, zeros_like, ones_like = zeros, partial(full_like, value=0), partial(full_
 @_creation
 def linspace(start, end, steps):
     """`steps` numbers from start to end, both included, at equal distances."""
+    steps, = _sizes("linspace", (steps,))
     step = (end - start) / max(steps - 1, 1)
     return Tensor([start + i * step if 2 * i < steps else end - (steps - 1 - i) * step
                    for i in range(steps)])
@@ -4148,14 +4150,15 @@ def randint(low=0, high=None, size=None, generator=None):
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    if not low < high:
+    low, high = _an_int("randint", "low", low), _an_int("randint", "high", high)
+    if low >= high:
         raise ValueError(f"randint: there are no ints from {low} up to {high}")
     return Tensor._fill("randint", (size,), partial(_drawing(generator).integers, low, high), False)
 
 @_creation
 def randperm(n, generator=None):
     """The ints below n, shuffled."""
-    return Tensor._from(_drawing(generator).permutation(n))
+    return Tensor._from(_drawing(generator).permutation(*_sizes("randperm", (n,))))
 
 def _course(f):
     """Make this function a method of Tensor, too."""
@@ -4170,7 +4173,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
     They need not add up to 1. ValueError for one below 0, inf or nan, and where fewer are above 0 than
     are drawn without replacement.
     """
-    x, rng, least = _tensor("multinomial", input), _drawing(generator), 1 if replacement else num_samples
+    x, rng = _tensor("multinomial", input), _drawing(generator)
+    num_samples = _at_least_1("multinomial: num_samples", num_samples)
+    least = 1 if replacement else num_samples
 
     def drawn(row):
         if not all([0 <= p < math.inf for p in row]) or sum(map(bool, row)) < least:
@@ -4182,17 +4187,21 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *,
 def gather(input: Tensor, dim: int, index: Any) -> Tensor:
     """What stands where index says along dim, and in its own place along the others; shaped as index."""
     x, index = _tensor("gather", input), _tensor("gather", index)
+    d = _one_dim("gather", dim, x.ndim)
+    if x.ndim != index.ndim:
+        raise ValueError(f"gather: an index of shape {index.shape} for a Tensor of shape {x.shape}")
     places = [arange(n).reshape([n if i == k else 1 for i in range(index.ndim)])
               for k, n in enumerate(index.shape)]
-    places[dim] = index
+    places[d] = index
     return x[tuple(places)]
 
 @_course
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True) -> Any:
     """A pair (values, indices): the k largest (or smallest) along dim, in order."""
     x = _tensor("topk", input)
-    if not 0 < k <= x.size(dim):
-        raise ValueError(f"topk: k must be from 1 to {x.size(dim)}, the size of dim {dim}, not {k!r}")
+    k = _at_least_1("topk: k", k)
+    if k > x.size(dim):
+        raise ValueError(f"topk: k is {k}, the size of dim {dim} of shape {x.shape} less")
 
     def best(row):
         return sorted(range(len(row)), key=row.__getitem__, reverse=largest)[:k]
@@ -4205,8 +4214,11 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     x = _tensor("roll", input)
     if dims is None:
         return roll(x.reshape(-1), shifts, 0).reshape(x.shape)
-    for shift, d in [(shifts, dims)] if isinstance(dims, int) else zip(shifts, dims):
-        ahead = shift % x.size(d)
+    shifts, dims = [item if isinstance(item, (tuple, list)) else (item,) for item in (shifts, dims)]
+    if len(shifts) != len(dims):
+        raise ValueError(f"roll: {len(shifts)} shifts for {len(dims)} dims")
+    for shift, d in zip(shifts, dims):
+        ahead = _an_int("roll", "a shift", shift) % x.size(d)
         x = cat(x.split([x.size(d) - ahead, ahead], d)[::-1], d) if ahead else x.clone()
     return x
 
@@ -4223,13 +4235,15 @@ def histogram(input: Tensor, bins: int = 100, *, range: Optional[Tuple[float, fl
               density: bool = False) -> Any:
     """A pair (hist, bin_edges): how many numbers are in each bin; with density=True, their area is 1."""
     numbers = flat(_tensor("histogram", input)._data)
-    low, high = range or (min(numbers), max(numbers))
-    low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
-    counts, width = [0.0] * bins, (high - low) / bins
+    low, high = range or (min(numbers, default=0), max(numbers, default=1))
+    low, high = (low, high) if low != high else (low - 0.5, high + 0.5)
+    counts, width = [0.0] * _at_least_1("histogram: bins", bins), (high - low) / bins
+    if not 0 < width < math.inf:
+        raise ValueError(f"histogram: there are no bins from {low} to {high}")
     for x in numbers:
         if low <= x <= high:
             counts[min(int((x - low) / width), bins - 1)] += 1
-    scale = sum(counts) * width if density else 1
+    scale = (sum(counts) or 1) * width if density else 1
     return _Histogram(tensor([n / scale for n in counts]), linspace(low, high, bins + 1))
 
 _Histogram = namedtuple("_Histogram", "hist bin_edges")
@@ -4263,7 +4277,8 @@ _INSTEAD = {            # PyTorch's names that are not here: what to write
     "einsum": "permute, reshape and @", "bmm mm mv outer": "x @ y", "norm": "(x * x).sum().sqrt()",
     "sort argsort": "topk(x, n), a pair (values, indices)", "from_numpy as_tensor": "tensor(array)",
     "normal": "randn(...) * std + mean", "bernoulli": "rand(...) < p",
-    "set_grad_enabled enable_grad": "with no_grad()",
+    "set_grad_enabled enable_grad": "with no_grad()", "zero_": "p.grad = None", "cuda": "leave it out",
+    "add_ sub_ mul_ div_": "x = x + y", "requires_grad_": "x.requires_grad = True", "type": "x.float()",
     "conv1d conv2d Conv1d Conv2d": "slices, stack and @: a convolution is a product with each window",
     "RNN LSTM GRU": "the recurrence as a loop, as examples/makemore.py does",
     "MultiheadAttention Transformer": "scaled_dot_product_attention, as examples/gpt.py does",
@@ -4280,8 +4295,17 @@ def __getattr__(name: str) -> Any:
         return {"float": float, "int": int, "bool": bool}[name]
     if not name.startswith("_") and callable(getattr(Tensor, name, None)):
         return lambda x, *args, **options: getattr(_tensor(name, x), name)(*args, **options)
+    raise _no_such("micrograd", name)
+
+def _no_such(owner, name):
     hints = [hint for names, hint in _INSTEAD.items() if name in names.split()]
-    raise AttributeError(f"micrograd has no {name}" + "".join(f"; instead: {hint}" for hint in hints))
+    return AttributeError(f"{owner} has no {name}" + "".join(f"; instead: {hint}" for hint in hints))
+
+def _no_such_method(self, name):
+    """An AttributeError that says what to write instead."""
+    raise _no_such("Tensor", name)
+
+setattr(Tensor, "__getattr__", _no_such_method)
 
 __all__ = [         # from micrograd import *
     "Value", "Tensor", "grad", "no_grad", "gradcheck", "elementwise", "FUNCTIONS", "exp", "expm1",

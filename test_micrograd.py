@@ -963,7 +963,7 @@ NO_OPERATIONS = """
     backward grad data label requires_grad detach retain_grad shape size ndim dim numel nelement dtype
     device item tolist
     __init__ __repr__ __format__ __reduce__ __init_subclass__ __subclasshook__
-    __len__ __bool__ __float__ __int__ __index__ __array__
+    __len__ __bool__ __float__ __int__ __index__ __array__ __getattr__
     Node Value Module Neuron Layer MLP Linear Sequential Optimizer SGD Adam AdamW Generator Traced
     Drawing cuda
     Embedding LayerNorm RMSNorm BatchNorm1d Dropout GELU ReLU Tanh ModuleList ModuleDict Parameter
@@ -3443,7 +3443,15 @@ def test_allclose():
     ("zeros(2, device='cuda')", ValueError, "to: 'cuda'"), ("tensor(1.0).to('cuda:0')", ValueError, "cpu"),
     ("tensor(1.0, dtype=str)", ValueError, "to: <class 'str'>"),
     ("randint(3, 3, (2,))", ValueError, "randint: there are no ints"),
-    ("topk(micrograd.ones(3), 4)", ValueError, "topk: k must be from 1 to 3"),
+    ("topk(micrograd.ones(3), 4)", ValueError, "topk: k is 4"),
+    ("topk(micrograd.ones(3), 0)", ValueError, "topk: k must be an int of at least 1"),
+    ("gather(micrograd.ones(2, 3), 1, [0])", ValueError, r"gather: an index of shape \(1,\)"),
+    ("roll(micrograd.ones(2), (1, 2), 0)", ValueError, "roll: 2 shifts for 1 dims"),
+    ("multinomial([1.0, 2.0], 0)", ValueError, "multinomial: num_samples must be"),
+    ("histogram(micrograd.tensor([math.nan]))", ValueError, "histogram: there are no bins"),
+    ("randint(0, 2.5, (3,))", TypeError, "randint: high must be an int"),
+    ("randperm(-1)", ValueError, "randperm: size -1"), ("linspace(0, 1, -1)", ValueError, "linspace: size -1"),
+    ("ones(2).zero_()", AttributeError, "Tensor has no zero_; instead: p.grad = None"),
     ("Generator().manual_seed(1.5)", TypeError, "float"),
     ("conv2d", AttributeError, "micrograd has no conv2d; instead: slices"),
     ("einsum", AttributeError, "instead: permute"),
