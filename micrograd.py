@@ -1168,6 +1168,7 @@ def _variance(name, doc, root):
     return _documented(method, name, doc)
 
 _Extreme = namedtuple("_Extreme", "values indices")
+_Extreme.__name__ = "extreme"       # what its repr shows
 
 def _extreme(name, best):
     """max or min."""
