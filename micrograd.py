@@ -50,9 +50,8 @@ TYPE_CHECKING = False       # for type checkers only: to import typing takes lon
 if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
-    from typing import (Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Mapping, Optional, Protocol,
-                        Sequence,
-                        Set, Tuple, TypeVar, Union, overload)
+    from typing import (Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Mapping, Optional,
+                        Protocol, Sequence, Set, Tuple, TypeVar, Union, overload)
     N = TypeVar("N", bound="Node")                      # a Value or a Tensor
     Scalar = Union[int, float, complex, Fraction, Decimal]
     Nested = Any                                        # a number, or lists of one shape
@@ -147,10 +146,12 @@ class Node(_Methods):
 
     Where Values and Tensors differ, a backward pass asks the node:
 
-        _seed(gradient)    where to start: 1, or the given gradient     _check_graph()  is there anything
-        below? _take_in(paid, d)  what was paid so far (None at first) + d     _settle(paid)   the
-        gradient, all paid _grad_plus(g, _)   what .grad becomes: the old one + g          _node(x)
-        x as a node of this class
+        _seed(gradient)    where to start: 1, or the given gradient
+        _check_graph()     is there anything below?
+        _take_in(paid, d)  what was paid so far (None at first), and d
+        _settle(paid)      the gradient, when all have paid
+        _grad_plus(g, _)   what .grad becomes: the old one and g
+        _node(x)           an operand or a gradient as a node of this class
     """
 
     __slots__ = ("_data", "_grad", "label", "_made", "_operands", "__weakref__")
