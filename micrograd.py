@@ -203,8 +203,7 @@ def _gradients(root, seed, create_graph=False):
 
 def _pass(root, seed, depth):
     """A list that grows while we walk it takes the place of recursion: a graph may be a million nodes
-    deep. All that the pass has to know is in dicts of its own, so that nothing is touched when it
-    fails."""
+    deep. What the pass has to know is in dicts of its own: when it fails, nothing was touched."""
     _depth.set(depth)
     uses, nodes = {root: 0}, [root]
     for node in nodes:                              # how many operations use each node
@@ -303,11 +302,9 @@ class no_grad:
 
 
 def _operation(name, forward, *rules, text=""):
-    """Enter an operation: a function of Values, of Tensors or of plain numbers; TypeError for anything
-    else.
+    """Enter an operation: a function of Values, of Tensors or of plain numbers.
 
-    `text` is forward as a Python expression in x, y, z, w, for "Source code", where it is not plain to
-    see.
+    `text` is forward as a Python expression in x, y, z, w, for "Source code", where it is not plain.
     """
     def operation(*operands):
         node = next((x for x in operands if isinstance(x, Node)), None)
@@ -339,8 +336,7 @@ def _power(x, y):
     return out
 
 def _power_base(g, out, x, y):
-    """y * x**(y - 1). For y = 0 it is 0, at x = 0 too, where x**-1 does not exist: the exponent is made
-    0."""
+    """y * x**(y - 1); 0 for y = 0, at x = 0 too, where x**-1 does not exist: the exponent is made 0."""
     if not isinstance(y, Node):
         return g * (y * x ** (y - 1)) if y else _gate(g, 0)
     more = _is_zero(y) * (_is_zero(x) if y.requires_grad else 1)    # for d/dy, only where it must be
