@@ -2553,43 +2553,30 @@ def _sizes(name, shape, least=0):
     return sizes
 
 def _index(index, shape):
-    """An index as `take` wants it, checked against the shape; and the order of dimensions for it, or
-    None."""
-    items = []
-    for i in index if isinstance(index, tuple) else (index,):
-        items += _index_items(i)
-    used = sum(i is not None and i is not Ellipsis for i in items)
-    dots = [k for k, i in enumerate(items) if i is Ellipsis]
-    if used > len(shape) or len(dots) > 1:
-        what = "more than one ..." if len(dots) > 1 else f"{used} indices"
+    """An index as `take` wants it, checked against the shape; and the order of dimensions for it, or None."""
+    items = [_index_item(i) for i in (index if isinstance(index, tuple) else (index,))]
+    used, dots = sum(map(_width, items)), items.count(Ellipsis)
+    if used > len(shape) or dots > 1:
+        what = "more than one ..." if dots > 1 else f"{used} indices"
         raise IndexError(f"index: {what} for a Tensor of shape {shape}")
-    at = dots[0] if dots else len(items)
+    at = items.index(Ellipsis) if dots else len(items)
     items[at:at + 1] = [slice(None)] * (len(shape) - used)
-    dims = iter(enumerate(shape))
-    items = [None if i is None else _in_range(i, *next(dims), shape) for i in items]
-    return _paired(items, len(shape))
+    checked, dim = [], 0
+    for i in items:
+        checked += _mask_places(i, dim, shape) if _is_mask(i) else [_in_range(i, dim, shape)]
+        dim += _width(i)
+    return _paired(checked, len(shape))
 
-def _index_items(i):
-    """An item of an index; for a mask, the places where it is True, a list for each of its
-    dimensions."""
+def _index_item(i):
+    """An item of an index: None, ..., a slice, an int, or nested lists of ints or, for a mask, of bools."""
     if i is None or i is Ellipsis or isinstance(i, slice):
-        return [i]
+        return i
     if isinstance(i, (list, range)) or hasattr(i, "tolist"):
-        places = nested(_plain_ints(i), "index")
-        if type(places) is list:
-            numbers = flat(places)
-            if True not in map(lambda x: type(x) is bool, numbers):
-                return [places]
-            shape = shape_of(places)
-            hits = [at for at, hit in zip(product(*map(range, shape)), numbers) if hit]
-            columns = zip(*hits) if hits else [()] * len(shape)
-            return [_Mask(column, size, shape) for column, size in zip(columns, shape)]
-        i = places
+        i = nested(_plain_ints(i), "index")
     try:
-        return [operator.index(None if isinstance(i, bool) else i)]
+        return i if type(i) is list else operator.index(None if isinstance(i, bool) else i)
     except TypeError:
         raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of bools") from None
-
 
 def _plain_ints(x):
     """(Nested) lists of things that are ints, as those of NumPy are, as lists of ints."""
@@ -2598,69 +2585,62 @@ def _plain_ints(x):
         return list(map(_plain_ints, x))
     return operator.index(x) if hasattr(x, "__index__") and not isinstance(x, bool) else x
 
+def _is_mask(i):
+    return type(i) is list and bool in map(type, flat(i))
 
-class _Mask(list):
-    """The places in one dimension, of that size, where a mask is True."""
+def _width(i):
+    """How many dimensions an item of an index is for."""
+    return len(shape_of(i)) if _is_mask(i) else int(i is not None and i is not Ellipsis)
 
-    def __init__(self, places, size, shape):
-        super().__init__(places)
-        self.size, self.shape = size, shape
+def _mask_places(mask, dim, shape):
+    """The places where a mask is True: a list of them for each of its dimensions."""
+    sizes = shape_of(mask)
+    if sizes != shape[dim:dim + len(sizes)]:
+        raise IndexError(f"index: a mask of shape {sizes} at dimension {dim} of a Tensor of shape {shape}")
+    places = [at for at, hit in zip(product(*map(range, sizes)), flat(mask)) if hit]
+    return [[at[k] for at in places] for k in range(len(sizes))]
 
-def _in_range(i, dim, size, shape):
-    """One item of an index, for a dimension of the given size: an int, a range, or a list of ints."""
+def _in_range(i, dim, shape):
+    """An item of an index for one dimension, with its places counted from the front; None stays None."""
     if isinstance(i, slice):
         if i.step == 0:
             raise ValueError("index: the step of a slice must not be 0")
-        return range(*i.indices(size))
-    if isinstance(i, _Mask):
-        if i.size != size:
-            raise IndexError(f"index: a mask of shape {i.shape} for a Tensor of shape {shape}: dimension {dim} differs")
-        return list(i)
+        return range(*i.indices(shape[dim]))
     if isinstance(i, list):
-        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, size, shape), len(shape_of(i)), i)
-    if not -size <= i < size:
-        raise IndexError(f"index: {i} is out of range for dimension {dim} of size {size}")
-    return i % size
+        return [_in_range(k if type(k) is list else _an_int("index", "a place", k), dim, shape) for k in i]
+    if i is not None and not -shape[dim] <= i < shape[dim]:
+        raise IndexError(f"index: {i} is out of range for dimension {dim} of size {shape[dim]}")
+    return i if i is None else i % shape[dim]
 
 def _paired(items, ndim):
     """Several lists of ints become one of tuples; what stands between them moves behind, as in NumPy."""
     lists = [k for k, i in enumerate(items) if type(i) is list]
     picks = [k for k, i in enumerate(items) if type(i) in (int, list)]
-    order, together = None, not lists or picks[-1] - picks[0] < len(picks)
-    if lists and not together and len(picks) > len(lists):
+    together = not lists or picks[-1] - picks[0] < len(picks)
+    if not together and len(picks) > len(lists):
         raise IndexError("index: ints and lists with something between are ambiguous; index in two steps")
-    if len(lists) > 1:
-        first, last = lists[0], lists[-1]
-        paired = [items[k] for k in picks if first <= k <= last]        # an int between two lists counts, too
-        shapes = list(map(shape_of, paired))
-        shape = broadcast_shape("index", *shapes)
-        rows = [expand(row, own, shape) for row, own in zip(paired, shapes)]
-        one = zip_map(lambda *places: places, len(shape), *rows)
-        if together:
-            items[first:last + 1] = [one]
-        else:
-            dims = [k - sum(i is None for i in items[:k]) for k in range(len(items))]
-            order = [dims[k] for k in lists] + [d for d in range(ndim) if d not in [dims[k] for k in lists]]
-            items = [one] + [i for i in items if type(i) is not list]
-    return order, tuple(items)
+    if len(lists) < 2:
+        return None, tuple(items)
+    first, last = lists[0], lists[-1]
+    paired = [i for i in items[first:last + 1] if type(i) in (int, list)]   # an int between two lists, too
+    shapes = list(map(shape_of, paired))
+    shape = broadcast_shape("index", *shapes)
+    rows = [expand(row, own, shape) for row, own in zip(paired, shapes)]
+    one = zip_map(lambda *places: places, len(shape), *rows)
+    if together:
+        return None, (*items[:first], one, *items[last + 1:])
+    dims = [k - items[:k].count(None) for k in lists]
+    order = dims + [d for d in range(ndim) if d not in dims]
+    return order, (one, *[i for i in items if type(i) is not list])
 
 def _shape_at(index, shape):
     """The shape of what is at the index; ValueError where nested lists cannot hold it."""
-    sizes, dims = [], iter(shape)
+    sizes, dim = [], 0
     for i in index:
-        if i is None:
-            sizes.append(1)
-        elif type(i) is not list:
-            size = next(dims)
-            sizes += [len(i)] if type(i) is range else []
-        else:
-            sizes += shape_of(i)
-            probe = i
-            while type(probe) is list and probe:
-                probe = probe[0]
-            for _ in probe if type(probe) is tuple else (0,):
-                next(dims)
-    return _sizes("index", (*sizes, *dims))
+        place = next(iter(flat(i)), 0) if type(i) is list else i
+        dim += len(place) if type(place) is tuple else place is not None
+        sizes += shape_of(i) if type(i) is list else [] if type(i) is int else [1 if i is None else len(i)]
+    return _sizes("index", (*sizes, *shape[dim:]))
 
 def _corners(data):
     """Three items from each end of each dimension of more than six."""
@@ -2716,60 +2696,22 @@ def _backward(self: Node) -> None:
         operand._grad = operand._grad_plus(operand._settle(d), set())
 
 def _counted(start, end, step):
-    """The numbers of arange. A quotient of floats may be off by a little: the elements themselves
-    decide."""
-    def element(i):
-        return start + i * step if i else start
-
-    def inside(i):
-        return element(i) < end if step > 0 else element(i) > end
-    ints = isinstance(start, int) and isinstance(end, int) and isinstance(step, int)
-    count = max(0, -((start - end) // step) if ints else math.ceil((end - start) / step))
-    while count and not inside(count - 1):
-        count -= 1
-    while inside(count):
-        count += 1
-    return [element(i) for i in range(count)]
+    """The numbers of arange. A quotient of floats may be off by one: the elements themselves decide."""
+    if all(isinstance(x, int) for x in (start, end, step)):
+        return list(range(start, end, step))
+    count = max(0, math.ceil((end - start) / step))
+    numbers = [start + i * step if i else start for i in range(count + 1)]
+    return [x for x in numbers if (x < end if step > 0 else x > end)]
 
 def _quietly(function):
     """function, which records no graph while it runs; of generators and coroutines, each step."""
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
     if flags & 0x20:                        # a generator function: quiet between two yields, not in its caller
         def quiet(*args, **kwargs):
-            steps, send = function(*args, **kwargs), lambda: steps.send(None)
-            while True:
-                try:
-                    with no_grad():
-                        item = send()
-                except StopIteration as stop:
-                    return stop.value
-                try:
-                    sent = yield item
-                    send = partial(steps.send, sent)
-                except GeneratorExit:
-                    with no_grad():
-                        steps.close()
-                    raise
-                except BaseException as error:
-                    send = partial(steps.throw, error)
+            return (yield from _QuietSteps(function(*args, **kwargs)))
     elif flags & 0x200:                     # an async generator function
-        async def quiet(*args, **kwargs):
-            steps, send = function(*args, **kwargs), lambda: steps.asend(None)
-            while True:
-                try:
-                    with no_grad():
-                        item = await send()
-                except StopAsyncIteration:
-                    return
-                try:
-                    sent = yield item
-                    send = partial(steps.asend, sent)
-                except GeneratorExit:
-                    with no_grad():
-                        await steps.aclose()
-                    raise
-                except BaseException as error:
-                    send = partial(steps.athrow, error)
+        def quiet(*args, **kwargs):
+            return _QuietSteps(function(*args, **kwargs))
     elif flags & 0x80:                      # an async function
         async def quiet(*args, **kwargs):
             with no_grad():
@@ -2779,6 +2721,25 @@ def _quietly(function):
             with no_grad():
                 return function(*args, **kwargs)
     return wraps(function)(quiet)
+
+
+class _QuietSteps:
+    """A generator, also an async one, each step of which is under no_grad."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def __iter__(self):
+        return self
+
+    __aiter__ = __iter__
+
+for _name in ("__next__", "send", "throw", "close"):
+    setattr(_QuietSteps, _name, _quietly(lambda self, *args, name=_name: getattr(self.steps, name)(*args)))
+for _name in ("__anext__", "asend", "athrow", "aclose"):
+    async def _async_step(self, *args, name=_name):
+        return await getattr(self.steps, name)(*args)
+    setattr(_QuietSteps, _name, _quietly(_async_step))
 
 
 class _Search:
@@ -2800,7 +2761,7 @@ class _Search:
                 raise TypeError(f"{self.name}: a parameter in a {place} would not be found: use "
                                 "attributes, lists, tuples, dicts and modules")
         leaves = {x for x in known - results if x.requires_grad}
-        results = {x for x in results if not leaves.isdisjoint(_below(x))}     # kept to be looked at
+        results = {x for x in results if not leaves.isdisjoint(_graph([x]))}       # kept to be looked at
         self.nodes = {name: x for name, x in self.nodes.items() if x not in results}
 
     def _enter(self, x, prefix, holder, above):
@@ -2847,14 +2808,17 @@ def _in_slots_of(x):
 def _slot_names(cls):
     return [name for base in cls.__mro__ for name in vars(base).get("__slots__", ()) if name[:2] != "__"]
 
-def _below(node):
-    """node and all that went into it."""
-    below, todo = {node}, [node]
-    for x in todo:
-        new = [p for p in x._prev if p not in below]
-        below.update(new)
-        todo += new
-    return below
+def _graph(roots, operands_of=operator.attrgetter("_prev")):
+    """{node: its operands} for the roots and all below them, operands first."""
+    seen, graph, stack = {}, {}, [*reversed(roots)]
+    while stack:
+        node = stack[-1]
+        if node in seen:                            # back again, after its operands
+            graph[stack.pop()] = seen[node]
+        else:
+            seen[node] = operands_of(node)
+            stack += [p for p in reversed(seen[node]) if p not in seen]
+    return graph
 
 def _forget(params, set_to_none):
     for p in params:
@@ -3305,17 +3269,12 @@ def _slopes(result):
     return {node: slope for node, slope in zip(nodes, slopes) if slope is not None}
 
 def _in_order(nodes):
-    """Each node below these, after its operands: {node: operands}. Inputs have none."""
-    order, operands, waiting, inputs = {}, {}, nodes[::-1], _inputs_traced()
-    while waiting:
-        node = waiting[-1]
-        if node in operands:
-            order[waiting.pop()] = operands[node]
-        else:
-            known = node in inputs or _text_of(node._op)
-            operands[node] = () if node in inputs else node._prev if known else _forward_traced(node)
-            waiting += [x for x in operands[node][::-1] if x not in operands]
-    return order
+    """{node: its operands} for all below these, operands first. The inputs of a trace have none."""
+    inputs = _inputs_traced()
+
+    def operands_of(node):
+        return () if node in inputs else node._prev if _text_of(node._op) else _forward_traced(node)
+    return _graph(nodes, operands_of)
 
 def _forward_traced(node):
     """The operand of a function without a text: what its forward makes of Values."""
@@ -3799,27 +3758,15 @@ def draw_dot(root: Union[Node, Sequence[Node]], rankdir: str = "LR", max_nodes: 
     """
     roots = _nodes("draw_dot", "root", root if isinstance(root, (list, tuple)) and root else [root])
     _require(rankdir in ("LR", "TB"), f"draw_dot: rankdir is 'LR' or 'TB', not {rankdir!r:.80}")
-    graph, numbers = _graph(roots)
+    graph = _graph(roots)
     _require(len(graph) <= max_nodes, f"draw_dot: the graph has {len(graph)} nodes, more than "
              f"max_nodes={max_nodes}: draw a smaller part, or pass max_nodes={len(graph)}")
     place = {node: i for i, node in enumerate(graph)}
     operands = [[place[p] for p in prev] for prev in graph.values()]
+    numbers = {p for node, prev in graph.items() for p, again in zip(prev, node._prev) if p is not again}
     texts = [_texts(node, node in numbers) for node in graph]
     ops = [_one_line(node._op) for node in graph]
     return Drawing(_dot_text(texts, ops, operands, rankdir), _svg_text(texts, ops, operands, rankdir))
-
-def _graph(roots):
-    """{node: its operands} for the whole graph, operands first, and the nodes that are plain numbers."""
-    prev, graph, numbers, stack = {}, {}, set(), [*reversed(roots)]
-    while stack:
-        node = stack[-1]
-        if node in prev:                            # back again, after its operands
-            graph[stack.pop()] = prev[node]
-        else:
-            prev[node] = node._prev
-            stack += [p for p in reversed(prev[node]) if p not in prev]
-            numbers.update(p for p, again in zip(prev[node], node._prev) if p is not again)
-    return graph, numbers
 
 def _texts(node, is_number):
     """What stands in the box of a node: label, shape, data, gradient; no numbers of a large Tensor."""
