@@ -3204,18 +3204,22 @@ class Traced:
 
     def save(self, path: Path) -> None:
         """Write the text into a file: Python when its name ends in .py, C when in .c."""
-        name = os.fspath(path)
-        if not name.endswith((".py", ".c")):
-            raise ValueError(f"save: the name {name!r} must end in .py or .c")
-        text = self.c if name.endswith(".c") else self.python
-        with open(name, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        _write_text("save", path, self, {".py": "python", ".c": "c"})
 
     def __repr__(self) -> str:
         return f"<Traced {self._program.name}: {self._program.operations} operations>"
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return Traced, (self._program,)
+
+def _write_text(name, path, x, attributes):
+    """Write the text in the attribute of x that belongs to the ending of path."""
+    ending = os.path.splitext(path)[1]
+    if ending not in attributes:
+        raise ValueError(f"{name}: the path must end in {' or '.join(attributes)}: {str(path)!r}")
+    text = getattr(x, attributes[ending])
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
 
 def _refuse_frozen(name, *values):
     """TypeError for what depends on the inputs of a trace, and decides something outside of its text."""
@@ -3294,22 +3298,25 @@ def _text_of(name):
     return f"math.{function}(x)" if function else operation.text
 
 
-# How strongly an operator binds, and its operands must: from 0 for a condition to 7 for a name.
+# How strongly an operation binds, and its operands must: from 0 for a condition to 7 for a name.
 _BINDS = {"+": (3, 3, 4), "-": (3, 3, 4), "*": (4, 4, 5), "/": (4, 4, 5), "**": (6, 7, 5), "neg": (4, 4)}
 _NEUTRAL = (("*", 1), ("+", 0), ("-", 0), ("/", 1), ("**", 1),
             ("maximum", -math.inf), ("minimum", math.inf))
 
+# How to write an operation: a format, the strengths, how often each operand is written (2 in a condition,
+# where it shall be a name), and the body of a function to define, if any.
+_Form = namedtuple("_Form", "pattern binds least times body")
+
 @lru_cache(maxsize=None)
 def _form(name, text):
-    """How to write an operation: a format, the strengths as above, how often each operand is written (2
-    in a condition, where it shall be a name), and the body of a function to define, if any."""
     import re
     call, body = re.fullmatch(r"[\w.]+\([xy, ]+\)", text), ""
     if "(" in text and not call:
         text, body = f"_{name.rstrip('_')}(x)", text
-    form = re.sub(r"\b[xyzw]\b", lambda match: "{%d}" % "xyzw".index(match[0]), text)
-    times = [2 if " if " in form else form.count("{%d}" % i) for i in range(4)]
-    return form, _BINDS.get(name, (7 if call or body else 0, 0, 0, 0, 0)), times, body
+    pattern = re.sub(r"\b[xyzw]\b", lambda match: "{%d}" % "xyzw".index(match[0]), text)
+    times = [2 if " if " in pattern else pattern.count("{%d}" % i) for i in range(4)]
+    binds, *least = _BINDS.get(name, (7 if call or body else 0, 0, 0, 0, 0))
+    return _Form(pattern, binds, least, times, body)
 
 
 class _Program:
@@ -3384,15 +3391,15 @@ class _Program:
 
     def count(self):
         """How often each step is written: {place: times}, nothing for what is not needed."""
-        self.operations, self.forms, uses = 0, {}, {}
+        self.operations, self.forms, uses = 0, {}, dict.fromkeys(_each(self.results), 0)
         for place in _each(self.results):
-            uses[place] = uses.get(place, 0) + 1
-        for place in range(len(self.steps) - 1, -1, -1):
+            uses[place] += 1
+        for place in reversed(range(len(self.steps))):
             name, operands = self.steps[place]
             if place in uses and name not in ("a number", "an input"):
                 self.operations += 1
                 self.forms[name] = _form(name, _text_of(name))
-                for x, times in zip(operands, self.forms[name][2]):
+                for x, times in zip(operands, self.forms[name].times):
                     uses[x] = uses.get(x, 0) + times
         self.uses = dict(sorted(uses.items()))
 
@@ -3440,8 +3447,8 @@ class _Writer:
     def __init__(self, program, in_c):
         from keyword import kwlist
         reserved = [*kwlist, "math", "abs", *(_C_FUNCTIONS + _C_WORDS if in_c else ["round"])]
-        self.taken, self.steps = {"": 0, **dict.fromkeys(reserved, 1)}, program.steps
-        self.program, self.in_c, self.texts, self.folded, self.lines = program, in_c, {}, set(), []
+        self.taken, self.texts, self.lines = {"": 0, **dict.fromkeys(reserved, 1)}, {}, []
+        self.program, self.in_c = program, in_c
         self.name = self.new_name(program.name, "f")
         self.title = f"{self.name}{' and its gradient' * program.gradient}, by micrograd.py."
         self.parameters = [self.parameter(*pair) for pair in program.arguments]
@@ -3466,7 +3473,7 @@ class _Writer:
             name = self.new_name("x0" if self.in_c and name == "x" else name)
             self.texts[place] = name, 7
             if self.in_c and place in self.program.uses:
-                self.lines.append(f"const double {name} = x[{self.steps[place][1][0]}];")
+                self.lines.append(f"const double {name} = x[{self.program.steps[place][1][0]}];")
         if not nested or self.in_c:
             return self.nest(nest)
         name = self.new_name(argument)
@@ -3474,10 +3481,9 @@ class _Writer:
         return name
 
     def write(self):
-        """Write the steps as lines. What is used once goes into its use, while that stays short."""
-        ends = _each(self.program.results)
+        """Write the steps as lines. What is short and used once goes into its use instead."""
         for place, times in self.program.uses.items():
-            name, operands = self.steps[place]
+            name, operands = self.program.steps[place]
             if name == "a number":
                 text = _literal(*operands, self.in_c)
                 self.texts[place] = text, 5 if text[0] == "-" else 7
@@ -3485,28 +3491,15 @@ class _Writer:
                 text, binds = self.expression(name, operands)
                 negative = name == "neg" and text[1:].isidentifier()        # short enough to repeat
                 self.texts[place] = text, 5 if negative else binds
-                self.folded.add(place)
-                if times > 1 and not negative or place in self.program.labels:
+                if not negative and (times > 1 or len(text) > _FOLD) or place in self.program.labels:
                     self.assign(place)
-        if sum([len(self.texts[x][0]) for x in ends]) > 80:
-            for x in filter(self.folded.__contains__, ends):
-                self.assign(x)
 
     def expression(self, name, operands):
-        form, (strength, *least), *_ = self.program.forms[name]
-        if self.in_c and name == "**":
-            form, strength, least = "pow({0}, {1})", 7, (0, 0)
-        elif self.in_c:
-            form = _in_c(form)
-        while True:
-            pairs = zip([self.texts[x] for x in operands], least)
-            text = form.format(*[text if binds >= n else f"({text})" for (text, binds), n in pairs])
-            folded = self.folded.intersection(operands)
-            if len(text) <= 80 or not folded:
-                self.folded -= folded
-                text = text.replace("--", "").replace(" + -", " - ").replace(" - -", " + ")
-                return text, strength
-            self.assign(max(folded, key=lambda x: len(self.texts[x][0])))
+        form = _POWER_IN_C if self.in_c and name == "**" else self.program.forms[name]
+        pairs = zip([self.texts[x] for x in operands], form.least)
+        texts = [text if binds >= least else f"({text})" for (text, binds), least in pairs]
+        text = (_in_c(form.pattern) if self.in_c else form.pattern).format(*texts)
+        return text.replace("--", "").replace(" + -", " - ").replace(" - -", " + "), form.binds
 
     def assign(self, place):
         """Give the expression at a place a name, by a line."""
@@ -3516,7 +3509,6 @@ class _Writer:
         line = f"{name} = {self.texts[place][0]}"
         self.lines.append(f"const double {line};" if self.in_c else line)
         self.texts[place] = name, 7
-        self.folded.discard(place)
 
     def nest(self, nest):
         """The texts of places, nested as they are."""
@@ -3531,25 +3523,31 @@ class _Writer:
         program, result = self.program, self.nest(self.program.results)
         if program.gradient and len(result) < 90:
             result = result[1:-1]
-        self.lines.append(f"return {result}")
-        lines = [re.sub(r"(.{60,90},) ", r"\1\n        ", line) if len(line) > 96 else line
-                 for line in [f"def {self.name}({', '.join(self.parameters)}):", *self.lines]]
-        parts = [f"def {form[:-5]}(x):\n    return {body}\n"
-                 for form, *_, body in program.forms.values() if body] + ["\n    ".join(lines) + "\n"]
+        lines = [f"def {self.name}({', '.join(self.parameters)}):", *self.lines, f"return {result}\n"]
+        lines = [re.sub(r"(.{60,90},) ", r"\1\n        ", line) if len(line) > 96 else line for line in lines]
+        parts = [f"def {form.pattern[:-5]}(x):\n    return {form.body}\n" for form in self.defined()]
+        parts.append("\n    ".join(lines))
         imports = "import math\n" * ("math." in "".join(parts))
         return "\n\n".join([f'"""{self.title}"""\n{imports}', *parts])
 
     def c(self):
         """A file."""
-        program, kind, out, ends = self.program, "void", "out", _each(self.program.results)
-        if program.gradient:
+        kind, out, ends = "void", "out", [self.texts[x][0] for x in _each(self.program.results)]
+        if self.program.gradient:
             kind, out, (value, *ends) = "double", "gradient", ends
         lines = [f"{kind} {self.name}(const double *x, double *{out})\n{{", *self.lines]
-        lines += [f"{out}[{i}] = {self.texts[x][0]};" for i, x in enumerate(ends)]
-        lines += [f"return {self.texts[value][0]};"] if program.gradient else []
-        parts = [f"static double {form[:-5]}(double x)\n{{\n    return {_in_c(body)};\n}}\n"
-                 for form, *_, body in program.forms.values() if body] + ["\n    ".join(lines) + "\n}\n"]
-        return "\n".join([f"/* {self.title} */\n#include <math.h>\n", *parts])
+        lines += [f"{out}[{i}] = {text};" for i, text in enumerate(ends)]
+        lines += [f"return {value};"] if self.program.gradient else []
+        parts = [f"static double {form.pattern[:-5]}(double x)\n{{\n    return {_in_c(form.body)};\n}}\n"
+                 for form in self.defined()]
+        return "\n".join([f"/* {self.title} */\n#include <math.h>\n", *parts, "\n    ".join(lines) + "\n}\n"])
+
+    def defined(self):
+        """The forms of functions that the text must define."""
+        return [form for form in self.program.forms.values() if form.body]
+
+_FOLD = 36                                      # so that a line with two folded operands has at most 100 columns
+_POWER_IN_C = _form("math.pow", "math.pow(x, y)")
 
 
 # ---- Saving ----------------------------------------------------------------------------------------
@@ -3745,11 +3743,7 @@ class Drawing:
 
     def save(self, path: Path) -> None:
         """Write `.svg` or `.source`, as `path` ends in .svg or .dot; ValueError for another ending."""
-        text = {".svg": self.svg, ".dot": self.source}.get(os.path.splitext(path)[1])
-        if text is None:
-            raise ValueError(f"Drawing.save: the path must end in .svg or .dot: {str(path)!r}")
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        _write_text("Drawing.save", path, self, {".svg": "svg", ".dot": "source"})
 
 def draw_dot(root: Union[Node, Sequence[Node]], rankdir: str = "LR", max_nodes: int = 500) -> Drawing:
     """The Drawing of all that `root`, a Value, a Tensor or a list of them, was computed from.
