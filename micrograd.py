@@ -37,7 +37,7 @@ import random
 import struct
 import sys
 from bisect import bisect_left
-from collections import deque, namedtuple
+from collections import Counter, deque, namedtuple
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial, wraps
@@ -3235,7 +3235,13 @@ def _record(f, arguments, gradient):
     results = _map_nest(partial(_traceable, "what the function gives"), f(*given))
     if not gradient:
         return _Program(f, arguments, results, {})
-    slopes = _slopes(results)
+    if not isinstance(results, Value):
+        raise TypeError("trace: only one Value has a gradient; gradient=False is for a list of results")
+    nodes = [*_in_order([results])]
+    if not _inputs_traced().intersection(nodes):
+        raise ValueError("trace: the result depends on no input (was it made of .data?)")
+    slopes = zip(nodes, grad(results, nodes, create_graph=True, allow_unused=True))
+    slopes = {node: slope for node, slope in slopes if slope is not None}
     gradients = _map_nest(lambda x: slopes.get(x, Value(0.0)), tuple(arguments))
     return _Program(f, arguments, (results, gradients), slopes)
 
@@ -3261,16 +3267,6 @@ def _traceable(what, x):
         hint = "; build it of Values" if isinstance(x, Tensor) else ""
         raise TypeError(f"trace: {what} must be Values or floats, not {x!r:.200}{hint}")
     return x if isinstance(x, Value) else Value(number)
-
-def _slopes(result):
-    """The gradient of each node below the result: {node: gradient}."""
-    if not isinstance(result, Value):
-        raise TypeError("trace: only one Value has a gradient; gradient=False is for a list of results")
-    nodes = [*_in_order([result])]
-    if not _inputs_traced().intersection(nodes):
-        raise ValueError("trace: the result depends on no input (was it made of .data?)")
-    slopes = grad(result, nodes, create_graph=True, allow_unused=True)
-    return {node: slope for node, slope in zip(nodes, slopes) if slope is not None}
 
 def _in_order(nodes):
     """{node: its operands} for all below these, operands first. The inputs of a trace have none."""
@@ -3366,15 +3362,9 @@ class _Program:
             self.steps.append((name, operands))
         return self.known[key]
 
-    def constant(self, place):
-        """The number at a place, None where there is none."""
-        name, operands = self.steps[place]
-        return operands[0] if name == "a number" and isinstance(operands[0], (int, float)) else None
-
     def add(self, name, *operands):
         """The place of an operation, simplified."""
-        x, y = (*operands, operands[0])[:2]
-        a, b = self.constant(x), self.constant(y)
+        (x, a), (y, b) = [(place, self.number(place)) for place in (*operands, operands[0])[:2]]
         if name == "neg" and self.steps[x][0] == "neg":
             return self.steps[x][1][0]
         if (name, b) in _NEUTRAL:
@@ -3389,18 +3379,21 @@ class _Program:
             name = "math.pow"           # x ** 0.5 would be complex for a negative x
         return self.once(name, *operands)
 
+    def number(self, place):
+        """The constant at a place, or None."""
+        name, operands = self.steps[place]
+        return operands[0] if name == "a number" and isinstance(operands[0], (int, float)) else None
+
     def count(self):
         """How often each step is written: {place: times}, nothing for what is not needed."""
-        self.operations, self.forms, uses = 0, {}, dict.fromkeys(_each(self.results), 0)
-        for place in _each(self.results):
-            uses[place] += 1
+        self.operations, self.forms, uses = 0, {}, Counter(_each(self.results))
         for place in reversed(range(len(self.steps))):
             name, operands = self.steps[place]
             if place in uses and name not in ("a number", "an input"):
                 self.operations += 1
                 self.forms[name] = _form(name, _text_of(name))
                 for x, times in zip(operands, self.forms[name].times):
-                    uses[x] = uses.get(x, 0) + times
+                    uses[x] += times
         self.uses = dict(sorted(uses.items()))
 
 
@@ -3602,7 +3595,7 @@ def load(path: Path) -> Dict[str, Nested]:
             entries = _read_header(file.read(length), room - length)
             return {name: _decode(file.read(end - begin), dtype, shape)
                     for begin, end, name, dtype, shape in entries}
-        except (ValueError, struct.error) as error:     # struct.error: the file has just become shorter
+        except (ValueError, RecursionError, struct.error) as error:    # struct: the file is shorter by now
             raise ValueError(f"load: {os.fspath(path)!r} is not safetensors: {error!s:.300}") from None
 
 def _encode(name, value, dtype):
@@ -3640,11 +3633,7 @@ def _read_header(raw, size):
     """(begin, end, name, dtype, shape) of each entry, in the order of the `size` bytes of data."""
     import json
     _require(raw[:1] == b"{" and len(raw) <= _MAX_HEADER, "the header begins without { or is too long")
-    text = raw.decode()
-    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])      # of strings
-    brackets = "".join(filter("[]{}".__contains__, outside)).replace("[]", "")
-    _require(not brackets[1:-1].replace("{}", ""), "brackets in the header do not match or are too deep")
-    header = json.loads(text, object_pairs_hook=_unique, parse_int=_size)
+    header = json.loads(raw.decode(), object_pairs_hook=_unique, parse_int=_size)
     _require(_maps_strings(header.pop("__metadata__", {})), "__metadata__ must map strings to strings")
     entries = sorted((_read_entry(*item) for item in header.items()), key=lambda entry: entry[:2])
     last = 0
