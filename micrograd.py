@@ -2790,7 +2790,6 @@ class _Search:
                 self._enter(_in_slots_of(x), prefix, "__slots__", above)
             self.modules[x] = None
 
-
 _ATOMS = frozenset([float, int, str, bool, type(None), type(len), type(lambda: 0)])     # hold nothing
 
 def _held(x):
@@ -2891,7 +2890,6 @@ class Dropout(Module):
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"
-
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """Each number 0 with probability p, and divided by 1 - p otherwise; x itself when not training."""
@@ -3022,7 +3020,6 @@ class BatchNorm1d(Module):
         _all_or_nothing([(t._assign, new, t._data) for t, new in (
             (self.running_mean, mean), (self.running_var, var), (self.num_batches_tracked, count))])
 
-
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
                                  attn_mask: Optional[Operand] = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: Optional[float] = None) -> Tensor:
@@ -3092,20 +3089,11 @@ class ModuleDict(Module, dict):
         return self[name]
 
 
-class ReLU(Module):
-    """relu as a module."""
-    forward = staticmethod(relu)
+def _activation(name, f):
+    return type(name, (Module,), {"forward": staticmethod(f), "__doc__": f"{f.__name__} as a module.",
+                                  "__module__": __name__})
 
-
-class Tanh(Module):
-    """tanh as a module."""
-    forward = staticmethod(tanh)
-
-
-class GELU(Module):
-    """gelu as a module."""
-    forward = staticmethod(gelu)
-
+ReLU, Tanh, GELU = map(_activation, ("ReLU", "Tanh", "GELU"), (relu, tanh, gelu))
 
 def Parameter(data: Operand, requires_grad: bool = True) -> Tensor:
     """A Tensor of a copy of data."""
@@ -3293,7 +3281,6 @@ def _text_of(name):
     function = getattr(operation.forward, "__module__", "") == "math" and operation.forward.__name__
     return f"math.{function}(x)" if function else operation.text
 
-
 # How strongly an operation binds, and its operands must: from 0 for a condition to 7 for a name.
 _BINDS = {"+": (3, 3, 4), "-": (3, 3, 4), "*": (4, 4, 5), "/": (4, 4, 5), "**": (6, 7, 5), "neg": (4, 4)}
 _NEUTRAL = (("*", 1), ("+", 0), ("-", 0), ("/", 1), ("**", 1),
@@ -3396,7 +3383,6 @@ class _Program:
                     uses[x] += times
         self.uses = dict(sorted(uses.items()))
 
-
 _C_FUNCTIONS = ("acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 "
                 "expm1 fabs floor fmod hypot lgamma log log10 log1p log2 pow rint sin sinh sqrt tan "
                 "tanh tgamma trunc").split()
@@ -3426,12 +3412,10 @@ def _literal(x, in_c):
     """A number that reads back exactly."""
     if not isinstance(x, (int, float)):
         raise TypeError(f"trace: the text calculates with floats; the constant {x!r:.200} is none")
-    if x - x != 0:
-        text = f"{x!r}".replace("inf", "math.inf").replace("nan", "math.nan")
-        return _in_c(text) if in_c else text
-    if in_c:
-        return repr(float(x)) if abs(x) < 1e9 and 16 * x % 1 == 0 else float(x).hex()
-    return repr(x)
+    if in_c and x - x == 0 and (abs(x) >= 1e9 or 16 * x % 1):
+        return float(x).hex()
+    text = repr(float(x) if in_c else x).replace("inf", "math.inf").replace("nan", "math.nan")
+    return _in_c(text) if in_c else text
 
 
 class _Writer:
@@ -4247,7 +4231,6 @@ __all__ = [         # from micrograd import *
     "Traced", "save", "load", "draw_dot", "Drawing", "tensor", "zeros", "ones", "full", "empty", "eye",
     "arange", "linspace", "rand", "randn", "randint", "randperm", "multinomial", "full_like", "gather",
     "topk", "roll", "allclose", "histogram", "Generator", "manual_seed"]
-
 
 # ---- Fast paths ------------------------------------------------------------------------------------
 # Everything up to here is right without this section, which only does some of it again, faster, under
