@@ -2553,7 +2553,7 @@ def _sizes(name, shape, least=0):
     return sizes
 
 def _index(index, shape):
-    """An index as `take` wants it, checked against the shape; and the order of dimensions for it, or None."""
+    """The order of dimensions for an index, or None, and the index as `take` wants it, in this shape."""
     items = [_index_item(i) for i in (index if isinstance(index, tuple) else (index,))]
     used, dots = sum(map(_width, items)), items.count(Ellipsis)
     if used > len(shape) or dots > 1:
@@ -2568,7 +2568,7 @@ def _index(index, shape):
     return _paired(checked, len(shape))
 
 def _index_item(i):
-    """An item of an index: None, ..., a slice, an int, or nested lists of ints or, for a mask, of bools."""
+    """None, ..., a slice, an int, or nested lists: of ints or, if it is a mask, of bools."""
     if i is None or i is Ellipsis or isinstance(i, slice):
         return i
     if isinstance(i, (list, range)) or hasattr(i, "tolist"):
@@ -2576,7 +2576,8 @@ def _index_item(i):
     try:
         return i if type(i) is list else operator.index(None if isinstance(i, bool) else i)
     except TypeError:
-        raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of bools") from None
+        raise TypeError(f"index: {i!r:.200} is no int, slice, ..., None, list of ints, or mask of "
+                        "bools") from None
 
 def _plain_ints(x):
     """(Nested) lists of things that are ints, as those of NumPy are, as lists of ints."""
@@ -2596,7 +2597,7 @@ def _mask_places(mask, dim, shape):
     """The places where a mask is True: a list of them for each of its dimensions."""
     sizes = shape_of(mask)
     if sizes != shape[dim:dim + len(sizes)]:
-        raise IndexError(f"index: a mask of shape {sizes} at dimension {dim} of a Tensor of shape {shape}")
+        raise IndexError(f"index: a mask of shape {sizes} at dim {dim} of a Tensor of shape {shape}")
     places = [at for at, hit in zip(product(*map(range, sizes)), flat(mask)) if hit]
     return [[at[k] for at in places] for k in range(len(sizes))]
 
@@ -2607,7 +2608,7 @@ def _in_range(i, dim, shape):
             raise ValueError("index: the step of a slice must not be 0")
         return range(*i.indices(shape[dim]))
     if isinstance(i, list):
-        return [_in_range(k if type(k) is list else _an_int("index", "a place", k), dim, shape) for k in i]
+        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, shape), len(shape_of(i)), i)
     if i is not None and not -shape[dim] <= i < shape[dim]:
         raise IndexError(f"index: {i} is out of range for dimension {dim} of size {shape[dim]}")
     return i if i is None else i % shape[dim]
@@ -2618,11 +2619,11 @@ def _paired(items, ndim):
     picks = [k for k, i in enumerate(items) if type(i) in (int, list)]
     together = not lists or picks[-1] - picks[0] < len(picks)
     if not together and len(picks) > len(lists):
-        raise IndexError("index: ints and lists with something between are ambiguous; index in two steps")
+        raise IndexError("index: ints and lists with a gap between are ambiguous; index in two steps")
     if len(lists) < 2:
         return None, tuple(items)
     first, last = lists[0], lists[-1]
-    paired = [i for i in items[first:last + 1] if type(i) in (int, list)]   # an int between two lists, too
+    paired = [i for i in items[first:last + 1] if type(i) in (int, list)]   # an int between two, too
     shapes = list(map(shape_of, paired))
     shape = broadcast_shape("index", *shapes)
     rows = [expand(row, own, shape) for row, own in zip(paired, shapes)]
@@ -2639,7 +2640,7 @@ def _shape_at(index, shape):
     for i in index:
         place = next(iter(flat(i)), 0) if type(i) is list else i
         dim += len(place) if type(place) is tuple else place is not None
-        sizes += shape_of(i) if type(i) is list else [] if type(i) is int else [1 if i is None else len(i)]
+        sizes += (1,) if i is None else (len(i),) if type(i) is range else shape_of(i)      # of an int: ()
     return _sizes("index", (*sizes, *shape[dim:]))
 
 def _corners(data):
@@ -2678,12 +2679,13 @@ def _written(words, shape, indent):
     return "[" + ("," + "\n" * max(len(shape) - 1, 1) + " " * indent).join(lines) + "]"
 
 def _made_before(*operands):
-    raise TypeError("a Value or Tensor from before importlib.reload meets the new module: make all of them again, "
-                    "and the models")
+    raise TypeError("a Value or Tensor from before importlib.reload meets the new module: make all of "
+                    "them again, and the models")
 
 for _class in _outdated:
-    for _name in (*_ARITHMETIC, *[f"r{name}" for name in _ARITHMETIC], "matmul", "rmatmul", "neg", "abs", "eq", "lt"):
+    for _name in (*_ARITHMETIC, "matmul", "neg", "abs", "eq", "lt"):
         setattr(_class, f"__{_name}__", _made_before)
+        setattr(_class, f"__r{_name}__", _made_before)
 
 @_method
 def _backward(self: Node) -> None:
@@ -2706,7 +2708,7 @@ def _counted(start, end, step):
 def _quietly(function):
     """function, which records no graph while it runs; of generators and coroutines, each step."""
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    if flags & 0x20:                        # a generator function: quiet between two yields, not in its caller
+    if flags & 0x20:                        # a generator function: not quiet while it waits at a yield
         def quiet(*args, **kwargs):
             return (yield from _QuietSteps(function(*args, **kwargs)))
     elif flags & 0x200:                     # an async generator function
@@ -2723,6 +2725,15 @@ def _quietly(function):
     return wraps(function)(quiet)
 
 
+def _quiet_step(name):
+    return _quietly(lambda self, *args: getattr(self.steps, name)(*args))
+
+def _quiet_async_step(name):
+    async def step(self, *args):
+        return await getattr(self.steps, name)(*args)
+    return _quietly(step)
+
+
 class _QuietSteps:
     """A generator, also an async one, each step of which is under no_grad."""
 
@@ -2733,13 +2744,8 @@ class _QuietSteps:
         return self
 
     __aiter__ = __iter__
-
-for _name in ("__next__", "send", "throw", "close"):
-    setattr(_QuietSteps, _name, _quietly(lambda self, *args, name=_name: getattr(self.steps, name)(*args)))
-for _name in ("__anext__", "asend", "athrow", "aclose"):
-    async def _async_step(self, *args, name=_name):
-        return await getattr(self.steps, name)(*args)
-    setattr(_QuietSteps, _name, _quietly(_async_step))
+    __next__, send, throw, close = map(_quiet_step, ("__next__", "send", "throw", "close"))
+    __anext__, asend, athrow, aclose = map(_quiet_async_step, ("__anext__", "asend", "athrow", "aclose"))
 
 
 class _Search:
@@ -3286,8 +3292,8 @@ _BINDS = {"+": (3, 3, 4), "-": (3, 3, 4), "*": (4, 4, 5), "/": (4, 4, 5), "**": 
 _NEUTRAL = (("*", 1), ("+", 0), ("-", 0), ("/", 1), ("**", 1),
             ("maximum", -math.inf), ("minimum", math.inf))
 
-# How to write an operation: a format, the strengths, how often each operand is written (2 in a condition,
-# where it shall be a name), and the body of a function to define, if any.
+# How to write an operation: a format, the strengths, how often each operand is written (2 in a
+# condition, where it shall be a name), and the body of a function to define, if any.
 _Form = namedtuple("_Form", "pattern binds least times body")
 
 @lru_cache(maxsize=None)
@@ -3501,7 +3507,8 @@ class _Writer:
         if program.gradient and len(result) < 90:
             result = result[1:-1]
         lines = [f"def {self.name}({', '.join(self.parameters)}):", *self.lines, f"return {result}\n"]
-        lines = [re.sub(r"(.{60,90},) ", r"\1\n        ", line) if len(line) > 96 else line for line in lines]
+        lines = [re.sub(r"(.{60,90},) ", r"\1\n        ", line) if len(line) > 96 else line
+                 for line in lines]
         parts = [f"def {form.pattern[:-5]}(x):\n    return {form.body}\n" for form in self.defined()]
         parts.append("\n    ".join(lines))
         imports = "import math\n" * ("math." in "".join(parts))
@@ -3517,13 +3524,14 @@ class _Writer:
         lines += [f"return {value};"] if self.program.gradient else []
         parts = [f"static double {form.pattern[:-5]}(double x)\n{{\n    return {_in_c(form.body)};\n}}\n"
                  for form in self.defined()]
-        return "\n".join([f"/* {self.title} */\n#include <math.h>\n", *parts, "\n    ".join(lines) + "\n}\n"])
+        parts.append("\n    ".join(lines) + "\n}\n")
+        return "\n".join([f"/* {self.title} */\n#include <math.h>\n", *parts])
 
     def defined(self):
         """The forms of functions that the text must define."""
         return [form for form in self.program.forms.values() if form.body]
 
-_FOLD = 36                                      # so that a line with two folded operands has at most 100 columns
+_FOLD = 36                      # a line with two operands of this length has at most 100 columns
 _POWER_IN_C = _form("math.pow", "math.pow(x, y)")
 
 
@@ -3579,7 +3587,7 @@ def load(path: Path) -> Dict[str, Nested]:
             entries = _read_header(file.read(length), room - length)
             return {name: _decode(file.read(end - begin), dtype, shape)
                     for begin, end, name, dtype, shape in entries}
-        except (ValueError, RecursionError, struct.error) as error:    # struct: the file is shorter by now
+        except (ValueError, RecursionError, struct.error) as error:    # struct: it is shorter by now
             raise ValueError(f"load: {os.fspath(path)!r} is not safetensors: {error!s:.300}") from None
 
 def _encode(name, value, dtype):
