@@ -2608,7 +2608,8 @@ def _in_range(i, dim, shape):
             raise ValueError("index: the step of a slice must not be 0")
         return range(*i.indices(shape[dim]))
     if isinstance(i, list):
-        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, shape), len(shape_of(i)), i)
+        return zip_map(lambda k: _in_range(_an_int("index", "a place", k), dim, shape),
+                       len(shape_of(i)), i)
     if i is not None and not -shape[dim] <= i < shape[dim]:
         raise IndexError(f"index: {i} is out of range for dimension {dim} of size {shape[dim]}")
     return i if i is None else i % shape[dim]
@@ -2640,7 +2641,7 @@ def _shape_at(index, shape):
     for i in index:
         place = next(iter(flat(i)), 0) if type(i) is list else i
         dim += len(place) if type(place) is tuple else place is not None
-        sizes += (1,) if i is None else (len(i),) if type(i) is range else shape_of(i)      # of an int: ()
+        sizes += (1,) if i is None else (len(i),) if type(i) is range else shape_of(i)    # (): an int
     return _sizes("index", (*sizes, *shape[dim:]))
 
 def _corners(data):
