@@ -3479,7 +3479,9 @@ class _Writer:
                     self.assign(place)
 
     def expression(self, name, operands):
-        form = _POWER_IN_C if self.in_c and name == "**" else self.program.forms[name]
+        form = self.program.forms[name]
+        if self.in_c and name == "**":
+            form = _form("math.pow", "math.pow(x, y)")
         pairs = zip([self.texts[x] for x in operands], form.least)
         texts = [text if binds >= least else f"({text})" for (text, binds), least in pairs]
         text = (_in_c(form.pattern) if self.in_c else form.pattern).format(*texts)
@@ -3533,7 +3535,6 @@ class _Writer:
         return [form for form in self.program.forms.values() if form.body]
 
 _FOLD = 36                      # a line with two operands of this length has at most 100 columns
-_POWER_IN_C = _form("math.pow", "math.pow(x, y)")
 
 
 # ---- Saving ----------------------------------------------------------------------------------------
