@@ -211,7 +211,7 @@ def gpt_by_hand(weights, heads, examples):
     return lambda: sum(adam_step(next(steps), *example) for example in examples) / len(examples)
 
 
-# ------------------------------------------------------------------------------ by hand, on single numbers
+# ---------------------------------------------------------------------------- by hand, on single numbers
 
 def rosenbrock(x):
     """The sum of 100 (b - a²)² + (1 - a)² over neighbours a, b in x, and its gradient."""

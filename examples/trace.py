@@ -36,7 +36,7 @@ int main(void)
 """
 
 
-# --------------------------------------------------------------------------------------- a curve to fit
+# ---------------------------------------------------------------------------------------- a curve to fit
 
 def oscillation(height, decay, frequency, phase, t):
     """A swing that dies away, at time t."""
@@ -111,7 +111,7 @@ def flat(value, gradients):
     return value, gradients[0]
 
 
-# -------------------------------------------------------------------------------- a network to take along
+# ------------------------------------------------------------------------------- a network to take along
 
 def train(model, points, labels, steps):
     """Fit the model by Adam, with the gradient of one example as source code of all its weights."""
