@@ -4006,10 +4006,10 @@ def _float32(numbers):
 def _normals(block, mean, std):
     """Sixteen normal numbers from sixteen uniform ones, in PyTorch's order and with its roundings."""
     mean, std, turn = _float32([mean, std, 2 * math.pi])
-    radii = _float32([math.sqrt(-2 * math.log(1 - x)) for x in block[:8]])
+    radii = _float32([math.sqrt(-2 * x) for x in _float32([math.log(1 - x) for x in block[:8]])])
     angles = _float32([turn * x for x in block[8:]])
     waves = _float32([*map(math.cos, angles), *map(math.sin, angles)])
-    return _float32([radius * wave * std + mean for radius, wave in zip(radii * 2, waves)])
+    return _float32([x * std + mean for x in _float32([*map(operator.mul, radii * 2, waves)])])
 
 def manual_seed(seed: int) -> Generator:
     """From now on all random numbers are PyTorch's for this seed, those of modules too."""
