@@ -2629,12 +2629,13 @@ def _paired(items, ndim):
     shapes = list(map(shape_of, paired))
     shape = broadcast_shape("index", *shapes)
     rows = [expand(row, own, shape) for row, own in zip(paired, shapes)]
-    one = zip_map(lambda *places: places, len(shape), *rows)
+    one = [zip_map(lambda *places: places, len(shape), *rows)]
+    one += [0] * (len(paired) - 1) * (0 in shape)       # a list without a tuple does not tell its dimensions
     if together:
-        return None, (*items[:first], one, *items[last + 1:])
+        return None, (*items[:first], *one, *items[last + 1:])
     dims = [k - items[:k].count(None) for k in lists]
     order = dims + [d for d in range(ndim) if d not in dims]
-    return order, (one, *[i for i in items if type(i) is not list])
+    return order, (*one, *[i for i in items if type(i) is not list])
 
 def _shape_at(index, shape):
     """The shape of what is at the index; ValueError where nested lists cannot hold it."""
