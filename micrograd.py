@@ -3013,21 +3013,20 @@ class BatchNorm1d(Module):
         channels = x.transpose(0, 1)
         rows = channels.reshape(n, -1)
         out = _norm("batch_norm", rows, rows.shape[1], self.eps, None, None)
-        self._follow(rows._data)
+        self._follow(rows.detach())
         return out.reshape(channels.shape).transpose(0, 1) * weight + bias
 
     def _follow(self, rows):
         """Let the running numbers take their part in those of a batch, with a row for each channel."""
-        count, n = self.num_batches_tracked._data + 1, len(rows[0])
-        if n < 2:
+        if rows.shape[1] < 2:
             raise ValueError("BatchNorm1d: one number has no variance: a larger batch, or model.eval()")
+        count = self.num_batches_tracked._data + 1
         part = 1 / count if self.momentum is None else self.momentum
-        means = [sum(row) / n for row in rows]
-        variances = [sum([(x - mean) ** 2 for x in row]) / (n - 1) for row, mean in zip(rows, means)]
-        mean, var = [[(1 - part) * old + part * x for old, x in zip(t._data, new)]
-                     for t, new in ((self.running_mean, means), (self.running_var, variances))]
+        mean = (1 - part) * self.running_mean + part * rows.mean(1)
+        var = (1 - part) * self.running_var + part * rows.var(1)
         _all_or_nothing([(t._assign, new, t._data) for t, new in (
-            (self.running_mean, mean), (self.running_var, var), (self.num_batches_tracked, count))])
+            (self.running_mean, mean._data), (self.running_var, var._data),
+            (self.num_batches_tracked, count))])
 
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor,
                                  attn_mask: Optional[Operand] = None, dropout_p: float = 0.0,
@@ -3208,15 +3207,6 @@ class Traced:
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return Traced, (self._program,)
-
-def _write_text(name, path, x, attributes):
-    """Write the text in the attribute of x that belongs to the ending of path."""
-    ending = os.path.splitext(path)[1]
-    if ending not in attributes:
-        raise ValueError(f"{name}: the path must end in {' or '.join(attributes)}: {str(path)!r}")
-    text = getattr(x, attributes[ending])
-    with open(path, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
 
 def _refuse_frozen(name, *values):
     """TypeError for what depends on the inputs of a trace, and decides something outside of its text."""
@@ -3674,6 +3664,12 @@ def _maps_strings(x):
 def _require(condition, message, kind=ValueError):
     if not condition:
         raise kind(message)
+
+def _write_text(name, path, x, attributes):
+    """Write the text in the attribute of x that belongs to the ending of path."""
+    ending = os.path.splitext(path)[1]
+    _require(ending in attributes, f"{name}: {str(path)!r} must end in {' or '.join(attributes)}")
+    _replace(path, [getattr(x, attributes[ending]).encode()])
 
 def _replace(path, chunks):
     """Put these bytes in the place of `path`; the old ones stay until the new ones are on the disk."""
