@@ -3132,7 +3132,8 @@ def _filled(tensor, new):
 # ---- Source code -----------------------------------------------------------------------------------
 # Rules are written with operators, so the gradient of a graph is a graph of the same operations. trace
 # writes both down as text, and the engine is gone: what remains is the straight-line arithmetic that a
-# person would have derived by hand, in Python or in C.
+# person would have derived by hand, in Python or in C. On the way from the graph to the text, a _Program
+# makes it a list of steps in which nothing stands twice, and a _Writer gives names and writes lines.
 
 _tracing: Dict[int, Set[Value]] = {}        # the inputs of each trace that is running
 
@@ -3342,7 +3343,7 @@ class _Program:
 
     def once(self, name, *operands):
         """The place of a step, a new one unless an equal one has been there."""
-        key = name, repr(sorted(operands) if name in "+*" else operands)
+        key = name, repr(sorted(operands) if name in "+*" else operands)    # repr tells 1 from 1.0
         if key not in self.known:
             self.known[key] = len(self.steps)
             self.steps.append((name, operands))
