@@ -1669,6 +1669,24 @@ def test_graphs_of_all_operations_and_networks_are_freed_without_the_collector()
         gc.enable()
 
 
+@pytest.mark.skipif(not hasattr(micrograd, "_in_slots"), reason="a copy without fast paths")
+@pytest.mark.parametrize("op", OPERATIONS + ["network"], ids=str)
+def test_no_graph_of_values_leaves_the_fast_pass_unseen(op, monkeypatch):
+    """An error there falls back to the general pass, which is right, and would hide it."""
+    def general(*_):
+        raise AssertionError("the general pass was taken")
+    monkeypatch.setattr(micrograd, "_general_pass", general)
+    numbers = [Value(n) for n, in draw_numbers(1, [1] * 2, getattr(op, "domains", [POSITIVE]), float)]
+    if op == "network":
+        pair = numbers * 2
+        out = MLP(1, [3, 2, 1], act="tanh")(numbers) + dot([2.0, 3.0], pair) + cross_entropy(pair, 0)
+    else:
+        out = op.call(*numbers) * op.call(*numbers) + numbers[0]
+    out.backward()
+    slopes = grad(out, numbers, create_graph=True)
+    grad(sum(slopes) + numbers[0], numbers, allow_unused=True)
+
+
 @pytest.mark.skipif(not CPYTHON or not hasattr(micrograd, "_in_slots"), reason="counts what fast paths save")
 def test_a_value_in_a_graph_takes_at_most_200_bytes():
     import tracemalloc                          # PyPy has none
