@@ -613,11 +613,13 @@ class Value(Node):
         return paid
 
     def _grad_plus(self, g, taken):
-        return g if self._gradient() is None else self._grad + g
+        before = self._gradient()
+        return g if before is None else before + g
 
     def _gradient(self):
-        """The gradient, or None when there is none."""
-        return None if self._grad is _NO_GRAD else self._grad
+        """The gradient as a number, or None when there is none. TypeError when something else was assigned."""
+        g = self._grad
+        return None if g is _NO_GRAD or g is None else _accepted_data("Value.grad", g, True)
 
     # what users see
 
@@ -4478,9 +4480,10 @@ def _neuron(self, x):
     """A neuron that keeps its weights as a row for all examples, until one changes: 4 of the 6 times."""
     x = x if type(x) is _Row else _row_of(x)
     row, weights = self.__dict__.get("_row"), (*self.w, self.b)
-    if row is None or row.label != hash(weights) or row._data != [v._data for v in weights]:
+    numbers, kind = [v._data for v in weights], type(weights[0]._data)     # a float may equal a Fraction
+    if row is None or row.label != (hash(weights), kind) or row._data != numbers:
         self.__dict__["_row"] = row = _Row(weights)
-        row.label = hash(weights)       # a weight that was replaced by an equal one is another
+        row.label = hash(weights), kind             # a weight replaced by an equal one is another
     if len(row._data) != len(x._data):
         raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(self.w)} expected")
     return self._act(_dot(row, x))
@@ -4578,8 +4581,8 @@ def _count_many(node, db, rules, push):
 
 def _pay(root):
     """The chain rule. The rules of + and *, most of what scalar code does, and dot are written out: a
-    call costs more than they do. A dot product with g = 0 (many are, behind a relu) has nothing to
-    pay."""
+    call costs more than they do. A dot product with g = 0 (many are, behind a relu) pays nothing, not
+    even nan for an inf."""
     ready = [root]
     push, leaf = ready.append, _LEAF
     plus, times, dots, row_of_weights = _BOTH["+"], _BOTH["*"], _DOTS[True, True], _DOTS[True, False]
@@ -4667,12 +4670,13 @@ _UNPAID = 0         # what _count_uses leaves in _paid
 def _write(nodes, kept):
     """Add to .grad, all or nothing."""
     before = [node._grad for node in kept]
+    numbers = [node._gradient() for node in kept]
     try:
         for node in nodes:
             node._grad = node._paid
-        for node, g in zip(kept, before) if kept else ():
-            if g is not None:
-                node._grad = g + node._paid
+        for node, number in zip(kept, numbers) if kept else ():
+            if number is not None:
+                node._grad = number + node._paid
     except BaseException:
         for node in nodes:
             node._grad = _NO_GRAD
