@@ -4669,14 +4669,16 @@ _UNPAID = 0         # what _count_uses leaves in _paid
 
 def _write(nodes, kept):
     """Add to .grad, all or nothing."""
-    before = [node._grad for node in kept]
-    numbers = [node._gradient() for node in kept]
+    before, numbers = [], []
+    if kept:
+        before, numbers = [node._grad for node in kept], [node._gradient() for node in kept]
     try:
         for node in nodes:
             node._grad = node._paid
-        for node, number in zip(kept, numbers) if kept else ():
-            if number is not None:
-                node._grad = number + node._paid
+        if kept:
+            for node, number in zip(kept, numbers):
+                if number is not None:
+                    node._grad = number + node._paid
     except BaseException:
         for node in nodes:
             node._grad = _NO_GRAD
