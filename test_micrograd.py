@@ -3886,7 +3886,11 @@ ValueError  Adam([v], betas=(-0.5, 0.9))  betas  -0.5
 ValueError  Adam([v], eps=-1)  eps
 ValueError  AdamW([v], weight_decay=-1)  weight_decay
 ValueError  net[2].bias.grad = [1.0, 2.0]  grad  (2,)  (1,)
-TypeError  v.grad = 'a'; adam.step()  step  parameter 4
+TypeError  v.grad = 'a'; adam.step()  grad  'a'
+TypeError  v.grad = t; adam.step()  grad  Tensor
+TypeError  v.grad = [1.0]; clip_grad_norm([v], 1.0)  grad  [1.0]
+TypeError  v.grad = 'a'; y = v * 2; y.backward()  grad  'a'
+TypeError  v.maximum(1j)  maximum(  1j)
 ValueError  sgd.load_state_dict({})  lr  missing
 ValueError  sgd.load_state_dict({'lr': -1.0})  lr  -1
 ValueError  sgd.load_state_dict({'lr': 0.5, '9.momentum_buffer': [1.0]})  9.momentum_buffer
