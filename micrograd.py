@@ -284,6 +284,9 @@ class no_grad:
     ()
     """
 
+    def __new__(cls, function: Any = None) -> Any:      # @no_grad is @no_grad()
+        return super().__new__(cls) if function is None else _quietly(function)
+
     def __enter__(self) -> None:
         _open.append(None)
         _depth.set(_depth.get() + 1)
@@ -735,7 +738,7 @@ def __reduce__(self: Node) -> Tuple[Any, ...]:
     state = [getattr(self, name) for name in self._STATE]
     if self._made is not _LEAF and isinstance(self, Tensor):
         state[-1] = False                   # requires_grad: a result without its graph is a constant
-    return _restored, (type(self), *state)
+    return _restored, (type(self), *state), getattr(self, "__dict__", None)
 
 def _restored(cls, *state):
     node = _new(cls)
@@ -1119,6 +1122,8 @@ def _extreme(name, best):
     """max or min."""
     def method(self: Tensor, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Any:
         dim, keepdim = _numpy_names(name, dim, keepdim, names)
+        if isinstance(dim, Node):
+            raise TypeError(f"{name}: takes one Tensor; the larger or smaller of two is {name}imum(x, y)")
         if isinstance(dim, (tuple, list)):
             raise TypeError(f"{name}: one dim gives a pair (values, indices); for several, a{name}({dim})")
         values = getattr(self, "a" + name)(dim, keepdim)
@@ -1659,8 +1664,9 @@ class Tensor(Node, _Course):
             size = _an_int("split", "the size", size)
             if size < 1:
                 raise ValueError(f"split: the size must be at least 1, not {size}")
-            size = [min(size, length - i) for i in range(0, length, size)]
-        if not self._shape or sum(size) != length:
+            size = [min(size, length - i) for i in range(0, length, size)] or [0]
+        size = [_an_int("split", "a size", n) for n in size]
+        if not self._shape or sum(size) != length or min(size) < 0:
             raise ValueError(f"split: sizes {list(size)} do not add up to dim {dim} of shape {self._shape}")
         ends = [0, *accumulate(size)]
         return tuple([self[(slice(None),) * d + (slice(a, b),)] for a, b in zip(ends, ends[1:])])
@@ -2592,7 +2598,7 @@ def _plain_ints(x):
     return operator.index(x) if hasattr(x, "__index__") and not isinstance(x, bool) else x
 
 def _is_mask(i):
-    return type(i) is list and bool in map(type, flat(i))
+    return type(i) is list and set(map(type, flat(i))) == {bool}
 
 def _width(i):
     """How many dimensions an item of an index is for."""
@@ -4129,7 +4135,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True) -> Any:
         raise ValueError(f"topk: k is {k}, the size of dim {dim} of shape {x.shape} less")
 
     def best(row):
-        return sorted(range(len(row)), key=row.__getitem__, reverse=largest)[:k]
+        return sorted(range(len(row)), key=lambda i: (row[i] != row[i], row[i]), reverse=largest)[:k]
     places = x.detach()._along("topk", best, dim, None)
     return _Extreme(gather(x, dim, places), places)
 

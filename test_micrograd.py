@@ -1670,6 +1670,30 @@ def test_graphs_of_all_operations_and_networks_are_freed_without_the_collector()
         gc.enable()
 
 
+class Tagged(Tensor):
+    """A subclass with an attribute of its own."""
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_a_subclass_keep_its_own_attributes(twin_of):
+    x = Tagged([1.0])
+    x.lr_scale = 2
+    assert type(twin_of(x)) is Tagged and twin_of(x).lr_scale == 2 and twin_of(x).data == [1.0]
+
+
+def test_empty_picks_and_nan_among_the_largest():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert x[x < 0].shape == x[[], []].shape == (0,) and [p.shape for p in Tensor([]).split(2)] == [(0,)]
+    (x[x < 0].sum() + x.sum()).backward()
+    assert x.grad.data == [[1.0, 1.0], [1.0, 1.0]]
+    largest = micrograd.topk(Tensor([1.0, nan, 2.0]), 2)
+    assert largest.indices.data == [1, 2] and largest.values.data[1] == 2.0
+
+
+def test_no_grad_decorates_without_brackets_too():
+    assert no_grad(lambda x: x * x)(Value(2.0))._prev == ()
+
+
 @pytest.mark.skipif(not hasattr(micrograd, "_in_slots"), reason="a copy without fast paths")
 @pytest.mark.parametrize("op", OPERATIONS + ["network"], ids=str)
 def test_no_graph_of_values_leaves_the_fast_pass_unseen(op, monkeypatch):
@@ -3887,6 +3911,10 @@ ValueError  Adam([v], eps=-1)  eps
 ValueError  AdamW([v], weight_decay=-1)  weight_decay
 ValueError  net[2].bias.grad = [1.0, 2.0]  grad  (2,)  (1,)
 TypeError  v.grad = 'a'; adam.step()  grad  'a'
+ValueError  t[0].split([5, -2])  split  -2  (3,)
+TypeError  t[0].split([1.0, 2.0])  split  1.0
+TypeError  t[0][[True, 0, 1]]  index  True
+TypeError  t.max(t)  max  maximum
 TypeError  v.grad = t; adam.step()  grad  Tensor
 TypeError  v.grad = [1.0]; clip_grad_norm([v], 1.0)  grad  [1.0]
 TypeError  v.grad = 'a'; y = v * 2; y.backward()  grad  'a'
