@@ -2307,6 +2307,8 @@ class Optimizer:
         """Change every parameter by its gradient; those without one are left alone."""
         for key, x in list(vars(self).items()):     # what came by param_groups is checked here
             setattr(self, key, x)
+        if len(self.state) != len(self.params):
+            raise ValueError("step: params have changed since the optimizer was made: make a new one")
         writes, states = [], self.state[:]
         for i, (p, state) in enumerate(zip(self.params, states)):
             if p._gradient() is not None:
@@ -2893,6 +2895,9 @@ class Embedding(Module):
         self.weight = Tensor.randn(_at_least_1("Embedding: n", n), _at_least_1("Embedding: dim", dim))
 
     def forward(self, indices: Any) -> Tensor:
+        indices = _tensor("Embedding", _plain_ints(indices))
+        if any(type(i) is bool for i in flat(indices._data)):
+            raise TypeError("Embedding: takes indices, not bools")
         return self.weight[indices]
 
 
@@ -4514,6 +4519,18 @@ def _prev(self):
     return tuple([self._node(operand) for operand in operands])
 
 Node._prev = _prev
+_own_step = Node._backward
+
+@wraps(_own_step)
+def _step_through_rows(self):
+    if self._op != "dot" or type(self._a) is not _Row:
+        return _own_step(self)
+    (*weights, bias), inputs = self._a._operands, self._b._operands
+    twin = Value._make(self._data, "dot", (*weights, *inputs, bias), _dot_rules(len(inputs)))
+    twin._grad = self._grad
+    return _own_step(twin)
+
+Node._backward = _step_through_rows
 
 # The pass of Values: on plain numbers, and in slots of the nodes. A chain: 6 times as fast, a network
 # 12.

@@ -1671,6 +1671,14 @@ def test_graphs_of_all_operations_and_networks_are_freed_without_the_collector()
         gc.enable()
 
 
+def test_a_neuron_goes_back_by_hand_too():
+    v, w, b = Value(2.0), Value(5.0), Value(1.0)
+    out = dot([v, 4.0], [3.0, w], b)
+    out.grad = 10.0
+    out._backward()
+    assert (v.grad, w.grad, b.grad) == (30, 40, 10)
+
+
 class Tagged(Tensor):
     """A subclass with an attribute of its own."""
 
@@ -3916,6 +3924,8 @@ ValueError  t[0].split([5, -2])  split  -2  (3,)
 TypeError  t[0].split([1.0, 2.0])  split  1.0
 TypeError  t[0][[True, 0, 1]]  index  True
 TypeError  t.max(t)  max  maximum
+TypeError  Embedding(3, 2)([True, False, True])  Embedding  bools
+ValueError  adam.params.append(Value(1.0)); adam.step()  step  new one
 TypeError  v.grad = t; adam.step()  grad  Tensor
 TypeError  v.grad = [1.0]; clip_grad_norm([v], 1.0)  grad  [1.0]
 TypeError  v.grad = 'a'; y = v * 2; y.backward()  grad  'a'
