@@ -2931,8 +2931,15 @@ def _fused(name, defined, operands, data, back):
         def to_operand(g, out, *operands):
             if not _recording():
                 return Tensor._from(once(g)[i])
-            own = [p + 0 for p in operands]     # one Tensor may be several operands
-            return grad((defined(*own) * g).sum(), own[i], create_graph=True)[0]
+            nodes = (*operands, g)
+            leaves = [Tensor._from(p._data) for p in nodes]     # here the pass ends; one may be there twice
+            for leaf, p in zip(leaves, nodes):
+                leaf.requires_grad = p.requires_grad
+            d, = grad((defined(*leaves[:-1]) * leaves[-1]).sum(), leaves[i], create_graph=True)
+            for leaf, p in zip(leaves, nodes):                  # then they are hung where they belong
+                if p.requires_grad:
+                    leaf._made, leaf._operands = ("+", [lambda g, out, x: g]), (p,)
+            return d
         return to_operand
     return Tensor._make(data, name, operands, [rule(i) for i in range(len(operands))])
 

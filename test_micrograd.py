@@ -1679,6 +1679,17 @@ def test_a_neuron_goes_back_by_hand_too():
     assert (v.grad, w.grad, b.grad) == (30, 40, 10)
 
 
+def test_norms_and_attention_on_top_of_each_other_to_the_second_order():
+    """A rule that takes the gradients of its definition must not run on into the graph below."""
+    def f(x):
+        for _ in range(3):
+            y = micrograd.layer_norm(x, 3)
+            x = x + micrograd.scaled_dot_product_attention(y, y * 2, y.tanh(), is_causal=True)
+            x = micrograd.rms_norm(x, 3) * 0.5
+        return x
+    check(f, [Tensor([[0.3, -0.7, 1.1], [0.9, 0.2, -0.4]])], orders=2)
+
+
 class Tagged(Tensor):
     """A subclass with an attribute of its own."""
 
