@@ -4024,6 +4024,7 @@ ValueError  t.view(4, 2)  (2, 3)  (4, 2)
 ValueError  t.expand(2, 4)  expand  (2, 3)  (2, 4)
 ValueError  t.expand(-1, 2, 3)  expand  -1
 ValueError  t.expand(3)  expand  (2, 3)  (3,)
+ValueError  t.expand(-2, 3)  expand  -2
 ValueError  t.split(0)  split  0
 ValueError  t.split([1, 2])  split  [1, 2]  2
 TypeError  t.split(1.5)  split  1.5
