@@ -1733,7 +1733,9 @@ class Tensor(Node, _Course):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Replace a part of the numbers, by one number or by what broadcasts. Not recorded: it is for
-        data, for results that nobody differentiates, and under no_grad for parameters."""
+        data, for results that nobody differentiates, and under no_grad for parameters. What x[i] gives is
+        a copy: write x[i, j] = y, since x[i][j] = y would change the copy.
+        """
         value = _tensor("x[i] = y", value)
         if self.requires_grad and not self._rules and _recording():
             raise RuntimeError("x[i] = y: x requires a gradient; write with no_grad(): x[i] = y to change "
