@@ -4501,14 +4501,20 @@ def _row_of(x):
 def _neuron(self, x):
     """A neuron that keeps its weights as a row for all examples, until one changes: 4 of the 6 times."""
     x = x if type(x) is _Row else _row_of(x)
-    row, weights = self.__dict__.get("_row"), (*self.w, self.b)
-    numbers, kind = [v._data for v in weights], type(weights[0]._data)     # a float may equal a Fraction
-    if row is None or row.label != (hash(weights), kind) or row._data != numbers:
-        self.__dict__["_row"] = row = _Row(weights)
-        row.label = hash(weights), kind             # a weight replaced by an equal one is another
+    row, weights = self._row, (*self.w, self.b)
+    numbers = [v._data for v in weights]
+    if row is None or row._data != numbers or row.label != hash(weights) or type(
+            row._data[0]) is not type(numbers[0]):      # a weight replaced by an equal one, or by a Fraction
+        self._row = row = _Row(weights)
+        row.label = hash(weights)
     if len(row._data) != len(x._data):
         raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(self.w)} expected")
-    return self._act(_dot(row, x))
+    out, act = _dot(row, x), self.act
+    if type(act) is not str:
+        return self._act(out)
+    return out if act == "linear" else getattr(out, act)()
+
+Neuron._row = None
 
 def _layer(self, x):
     """A layer makes the row of its inputs once."""

@@ -20,6 +20,7 @@ import ast
 import asyncio
 import base64
 import builtins
+import code
 import contextvars
 import copy
 import doctest
@@ -55,7 +56,7 @@ import xml.etree.ElementTree as ElementTree
 import zlib
 from array import array
 from collections import UserDict, UserList, deque
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from decimal import Decimal
 from fractions import Fraction
 from itertools import count, product, takewhile, zip_longest
@@ -5928,3 +5929,39 @@ def test_a_port_that_is_taken_is_a_clear_message_and_ctrl_c_ends_the_playground_
     finally:
         process.kill()
         process.communicate()
+
+
+def readme_blocks():
+    """The blocks of Python in README.md."""
+    path = os.path.join(FOLDER, "README.md")
+    text = io.open(path, encoding="utf-8").read() if os.path.exists(path) else ""
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+
+
+def test_the_readme_can_be_pasted_into_a_prompt(tmp_path, monkeypatch):
+    """Line by line, as a prompt takes it: an empty line ends each loop, and none stands inside."""
+    monkeypatch.chdir(tmp_path)
+    prompt = code.InteractiveConsole({"__name__": "readme"})
+    for block in readme_blocks():
+        with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+            waiting = [prompt.push(line) for line in block.split("\n")]
+        promised = re.findall(r"# prints (.*)", block)
+        assert not waiting[-1] and not errors.getvalue(), errors.getvalue()
+        assert [line for line in output.getvalue().split("\n") if line in promised] == promised, block
+
+
+def test_traced_code_in_the_readme():
+    """The text that trace gives is the block that follows."""
+    blocks = readme_blocks()
+    for block, following in zip(blocks, blocks[1:]):
+        if "text = traced.python" in block:
+            names = {}
+            exec(block, names)
+            assert following.startswith(names["text"]), names["text"]
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(((?!http|#)[^)]+)\)", "\n".join(
+    io.open(os.path.join(FOLDER, "README.md"), encoding="utf-8").readlines()
+    if os.path.exists(os.path.join(FOLDER, "README.md")) else [])))
+def test_links_in_the_readme(link):
+    assert os.path.exists(os.path.join(FOLDER, link)), link
