@@ -576,8 +576,7 @@ class Value(Node):
         return seed * one if type(seed) is int else seed        # an int becomes a number of this kind
 
     def _take_in(self, paid, d):
-        """What was paid so far, and d. Where no graph is recorded, a Value is no more than its
-        number."""
+        """What was paid so far, and d. Where no graph is recorded, a Value is no more than its number."""
         if isinstance(d, Value):
             d = d if _recording() else d._data
         elif _number(d) is NotImplemented:
@@ -726,8 +725,7 @@ def gradcheck(f: Callable[..., Node], *inputs: Node, eps: Any = 1e-6, tol: Any =
 
 @_method
 def __format__(self: Node, spec: str) -> str:
-    """The number in this format, f"{loss:.4f}"; without one only a Tensor of no dimensions is a
-    number."""
+    """The number in this format, f"{loss:.4f}"; without one only a Tensor of no dimensions is a number."""
     if spec or isinstance(self, Tensor) and not self._shape:
         return format(self._data if isinstance(self, Value) else self.item(), spec)
     return str(self)
@@ -997,8 +995,7 @@ def _log_softmax(row):
 
 
 # ---- Tensor: nested lists of numbers ---------------------------------------------------------------
-# Names, shapes and numbers are PyTorch's. Each operation is a kernel from the section above, and its
-# rules.
+# Names, shapes and numbers are PyTorch's. Each operation is a kernel from the section above, and its rules.
 
 def _broadcast(operation, operands):
     """An elementwise operation on the numbers of Tensors and plain numbers, broadcast to one shape."""
@@ -1065,8 +1062,7 @@ def _stale(g, out, *operands):
                        "not recorded: use where(...), cat(...) or stack(...), or a copy, x.detach()")
 
 def _reduction(name, doc, f, rule=None, least=0):
-    """A method that reduces dimensions. rule(g, out, x, dims) gets g and out with these dimensions
-    kept."""
+    """A method that reduces dimensions. rule(g, out, x, dims) gets g and out with these dimensions kept."""
     def method(self: Tensor, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
         dim, keepdim = _numpy_names(name, dim, keepdim, names)
         return self._reduce(name, f, rule, dim, keepdim, least)
@@ -1447,8 +1443,7 @@ class Tensor(Node, _Course):
     # matrix products
 
     def __matmul__(self, other: Operand) -> Tensor:
-        """The matrix product as NumPy has it: 1-d operands are rows or columns, leading dims
-        broadcast."""
+        """The matrix product as NumPy has it: 1-d operands are rows or columns, leading dims broadcast."""
         other = _tensor("matmul", other)
         xs, ys = self._shape, other._shape
         if not xs or not ys or xs[-1] != ys[-2:][0]:
@@ -1518,8 +1513,7 @@ class Tensor(Node, _Course):
     all = _reduction("all", "Are all elements true? A constant Tensor of bools.", all)
 
     def prod(self, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
-        """The product over dim. It is made by halves, so no gradient divides, and zeros are no
-        exception."""
+        """The product over dim. It is made by halves, so no gradient divides, and zeros are no exception."""
         dim, keepdim = _numpy_names("prod", dim, keepdim, names)
         dims = _dims("prod", dim, self.ndim)
         rest = [d for d in range(self.ndim) if d not in dims]
@@ -1635,8 +1629,7 @@ class Tensor(Node, _Course):
         return self.reshape([n for i, n in enumerate(self._shape) if n != 1 or i not in dims])
 
     def broadcast_to(self, *shape: Any) -> Tensor:
-        """Repeated along new dimensions in front and dimensions of size 1; the gradient sums the
-        copies."""
+        """Repeated along new dimensions in front and dimensions of size 1; the gradient sums the copies."""
         return self._broadcast_to("broadcast_to", _sizes("broadcast_to", shape))
 
     def expand(self, *shape: Any) -> Tensor:
@@ -1656,8 +1649,7 @@ class Tensor(Node, _Course):
         return Tensor._make(data, "broadcast_to", (self,), (lambda g, out, x: g,))
 
     def split(self, size: Union[int, Sequence[int]], dim: int = 0) -> Tuple[Tensor, ...]:
-        """Pieces of this size along dim (the last may be shorter), or of these sizes, which must add
-        up."""
+        """Pieces of this size along dim (the last may be shorter), or of these sizes, which must add up."""
         d = _one_dim("split", dim, self.ndim)
         length = self._shape[d] if self._shape else 1
         if not isinstance(size, (tuple, list)):
@@ -1689,8 +1681,7 @@ class Tensor(Node, _Course):
         return self[tuple([slice(None, None, -1 if d in turned else 1) for d in range(self.ndim)])]
 
     def tril(self, diagonal: int = 0) -> Tensor:
-        """The part of each matrix on and below a diagonal; 0 elsewhere. Diagonal 1 is the one above the
-        main one."""
+        """The part of each matrix on and below a diagonal (1 is the one above the main one); 0 elsewhere."""
         diagonal = _an_int("tril", "the diagonal", diagonal)
         return self._triangle("tril", lambda i, j: j - i <= diagonal)
 
@@ -1801,8 +1792,7 @@ _where = _operation("where", lambda c, x, y: x if c else y, None,
                     lambda g, out, c, x, y: _where(c, _zero(g._data), g))
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where condition is true (not 0), b elsewhere; all three broadcast. The condition is a
-    constant."""
+    """a where condition is true (not 0), b elsewhere; all three broadcast. The condition is a constant."""
     if isinstance(condition, bool):
         raise TypeError(f"where: the condition is {condition}, one bool for all; compare a Tensor")
     return _where(_tensor("where", condition).detach(), a, b)
@@ -1837,8 +1827,7 @@ def stack(tensors: Iterable[Any], dim: int = 0) -> Tensor:
     return cat([t.unsqueeze(at) for t in parts], at)
 
 def one_hot(indices: Any, num_classes: Optional[int] = None) -> Tensor:
-    """Rows of 0 with a 1 at the index: (...) -> (..., num_classes), by default the largest index + 1.
-    Constant."""
+    """Constant rows of 0, 1 at the index: (...) -> (..., num_classes), by default the largest index + 1."""
     indices = _tensor("one_hot", _plain_ints(indices))
     numbers = [_an_int("one_hot", "an index", i) for i in flat(indices._data)]
     n = max(numbers, default=-1) + 1 if num_classes in (None, -1) else num_classes
@@ -2127,8 +2116,7 @@ class Sequential(Module, list):
 # (nested) lists of Values; `reduction` is "mean", "sum" or "none". On Tensors, a loss is one node.
 
 def _loss(name, sensible, cost, to_x, to_t, doc):
-    """Which targets are sensible, what a pair costs (of numbers or Values), and the rules for
-    Tensors."""
+    """Which targets are sensible, what a pair costs (of numbers or Values), and the rules for Tensors."""
     def loss(predictions, targets, reduction="mean"):
         x = _predictions(name, predictions)
         t = _tensor(name, targets) if isinstance(x, Tensor) else nested(targets, name, values=True)
@@ -2521,8 +2509,7 @@ def _checked_forward(forward):
     return checked
 
 def _rule_from_outside(rule):
-    """A rule that was given to elementwise: it may build graphs of its own, though a pass records
-    none."""
+    """A rule that was given to elementwise: it may build graphs of its own, though a pass records none."""
     def recorded(*operands):
         _depth.set(0)
         return rule(*operands)
@@ -4321,8 +4308,7 @@ _slow_init, Value.__init__ = Value.__init__, wraps(Value.__init__)(_fast_init)
 Value._make, Value._operands = _make_value, property(_get_operands, lambda node, operands: None)
 
 def _fast_operators(operation, general, general_reflected):
-    """Operators of Values that fill the slots of the result themselves. A chain of them: 5 times as
-    fast."""
+    """Operators of Values that fill the slots of the result themselves. A chain of them: 5 times as fast."""
     name, forward, (da, db) = operation.name, operation.forward, operation.rules
     both, left, right = _BOTH[name], _made_by(name, (da, None)), _made_by(name, (None, db))
 
@@ -4372,8 +4358,7 @@ for _name, (_symbol, *_) in _ARITHMETIC.items():
         setattr(Value, _dunder, _operator)
 
 def _fast_function(general):
-    """Functions likewise; and straight to forward for plain floats, with which rules call them: 5
-    times."""
+    """Functions likewise; and straight to forward for plain floats, with which rules call them: 5 times."""
     operation = _OPERATIONS[general.__name__]
     forward, made = operation.forward, _made_by(operation.name, operation.rules)
 
@@ -4547,8 +4532,7 @@ def _step_through_rows(self):
 
 Node._backward = _step_through_rows
 
-# The pass of Values: on plain numbers, and in slots of the nodes. A chain: 6 times as fast, a network
-# 12.
+# The pass of Values: on plain numbers, and in slots of the nodes. A chain: 6 times as fast, a network 12.
 
 def _in_slots(root, seed, pay, finish):
     """What _gradients does, for Values: finish(nodes, kept) when all are paid. False when the general
