@@ -5879,7 +5879,8 @@ def test_half_open_connections_do_not_block_the_playground(server):
         connection.close()
 
 
-def test_playground_serves_a_few_tabs_and_forgets_those_that_close(playground, server):
+def test_playground_serves_a_few_tabs_and_forgets_those_that_close(playground, server, monkeypatch):
+    monkeypatch.setattr(playground, "PATIENCE", 600)        # twenty requests beside five networks take a while
     settings, names = first_settings(playground), [f"{i:08x}" for i in range(20)]
     answers = [ask(server.port, "/new", {"id": name, "running": True, **settings}) for name in names]
     most = playground.MOST_TABS
@@ -5889,7 +5890,7 @@ def test_playground_serves_a_few_tabs_and_forgets_those_that_close(playground, s
     with pictures(server.port, names[0]) as stream:
         next(stream)
         assert ask(server.port, "/pictures?id=" + names[0])[0] == 409
-    wait_until(lambda: tabs[0].closed, 2)
+    wait_until(lambda: tabs[0].closed, 5)
     steps = tabs[0].lesson.published[0]
     assert ask(server.port, "/run", {"id": names[0], "running": True})[0] == 404
     post(server.port, "/new", id=names[9], running=True, **settings)            # there is a place again

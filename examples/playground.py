@@ -325,7 +325,8 @@ class Tab:
             if self.running.wait(0.2):
                 lesson = self.lesson
                 self.attempt(lesson, lesson.step)
-                time.sleep(1 / lesson.settings["pace"] if lesson.settings["pace"] else 0)
+                # Not 0: then this thread would be back before any other has had its turn.
+                time.sleep(1 / lesson.settings["pace"] if lesson.settings["pace"] else 1e-5)
             if not self.watched and time.monotonic() > self.born + PATIENCE:
                 self.closed = True
 
