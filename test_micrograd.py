@@ -1091,7 +1091,7 @@ TENSOR_STEPS = [Operation(source, None, [REAL] * n, degree) for n, degree, sourc
     (2, MAX, "cat([x.flatten(), y.flatten()]).sum()"), (1, None, "x.softmax(-1)"),
     (2, SUM, "linear(x.broadcast_to(2, 3), y.broadcast_to(2, 3)).sum()"), (1, None, "x.log_softmax(0)"),
     (1, None, "x.logsumexp(-1, keepdim=True)"), (1, MAX, "x.cumsum(-1).flip(-1)"),
-    (1, None, "x.max(-1, keepdim=True).values"), (1, None, "x.flatten()[x.flatten() < 99].amin()"),
+    (1, None, "x.max(-1, keepdim=True).values"), (1, None, "x.flatten()[x.flatten() > 0].sum()"),
     (1, MAX, "x.broadcast_to(2, 3)[[[1], [0]], [2, 0, 1]]"), (1, MAX, "sum(x.expand(2, 3).unbind(0))"),
     (1, TWICE, "x.broadcast_to(2, 3)[:, :2].prod(1, keepdim=True)"), (2, None, "where(x > y, x, 2 * y)"),
     (1, MAX, "x.broadcast_to(2, 3).tril(1)"), (1, None, "x.masked_fill(x > 0, 0.5)")]]
