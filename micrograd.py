@@ -629,7 +629,8 @@ def _comparison(operation):
         return y if y is NotImplemented else x._compare(operation, y)
     return method
 
-for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+for _name, _symbol in _COMPARISONS.items():
     setattr(Node, f"__{_name}__", _comparison(_operation(_symbol, getattr(operator, _name), None, None)))
 Node.__hash__ = lambda node: id(node)       # as keys nodes are themselves: ids differ, so == is not asked
 
@@ -2761,7 +2762,7 @@ class _Search:
     def __init__(self, module, prefix=""):
         self.nodes, self.modules, self.held, self.name = {}, {}, [], type(module).__name__
         self._enter(module, prefix, "", ())
-        results = {x for x in self.nodes.values() if x._op}
+        results = {x for x in self.nodes.values() if x._made is not _LEAF}
         if results or self.held:
             self._check(set(self.nodes.values()), results)
 
@@ -4307,13 +4308,15 @@ def _fast_init(self, data, *more, label=""):
 _slow_init, Value.__init__ = Value.__init__, wraps(Value.__init__)(_fast_init)
 Value._make, Value._operands = _make_value, property(_get_operands, lambda node, operands: None)
 
+_blank = partial(_new, Value)       # with nothing in its slots yet
+
 def _fast_operators(operation, general, general_reflected):
     """Operators of Values that fill the slots of the result themselves. A chain of them: 5 times as fast."""
     name, forward, (da, db) = operation.name, operation.forward, operation.rules
     both, left, right = _BOTH[name], _made_by(name, (da, None)), _made_by(name, (None, db))
 
     def method(x, y):
-        out = _new(Value)
+        out = _blank()
         try:
             if type(y) is Value:
                 out._data = forward(x._data, y._data)
@@ -4333,7 +4336,7 @@ def _fast_operators(operation, general, general_reflected):
         return general(x, y) if _open else out
 
     def reflected(x, y):
-        out = _new(Value)
+        out = _blank()
         try:
             if type(y) not in _PLAIN or _open:
                 return general_reflected(x, y)
@@ -4350,25 +4353,25 @@ def _fast_operators(operation, general, general_reflected):
 
     return method, reflected
 
-_BOTH = {symbol: _made_by(symbol, _OPERATIONS[symbol].rules) for symbol, *_ in _ARITHMETIC.values()}
-for _name, (_symbol, *_) in _ARITHMETIC.items():
-    _pair = f"__{_name}__", f"__r{_name}__"
-    _general = [getattr(Node, _dunder) for _dunder in _pair]
-    for _dunder, _operator in zip(_pair, _fast_operators(_OPERATIONS[_symbol], *_general)):
-        setattr(Value, _dunder, _operator)
+_BOTH = {name: _made_by(name, operation.rules) for name, operation in _OPERATIONS.items()
+         if len(operation.rules) == 2}
+_PAIRS = {symbol: (f"__{name}__", f"__r{name}__") for name, (symbol, *_) in _ARITHMETIC.items()}
+for _name, _pair in {**_PAIRS, "maximum": ("maximum",), "minimum": ("minimum",)}.items():
+    _general = [getattr(Node, _method_name) for _method_name in _pair]
+    for _method_name, _operator in zip(_pair, _fast_operators(_OPERATIONS[_name], _general[0], _general[-1])):
+        setattr(Value, _method_name, wraps(getattr(Node, _method_name))(_operator))
 
-def _fast_function(general):
+def _fast_function(operation, general):
     """Functions likewise; and straight to forward for plain floats, with which rules call them: 5 times."""
-    operation = _OPERATIONS[general.__name__]
     forward, made = operation.forward, _made_by(operation.name, operation.rules)
 
     def function(x):
         try:
-            if type(x) is Tensor:
-                return x._apply(operation, (x,))
             if type(x) is not Value or _open:
+                if type(x) is Tensor:
+                    return x._apply(operation, (x,))
                 return forward(x) if type(x) is float else general(x)
-            out = _new(Value)
+            out = _blank()
             out._data = forward(x._data)
         except (ArithmeticError, ValueError, TypeError):
             return general(x)
@@ -4381,45 +4384,77 @@ def _fast_function(general):
         return out
     return wraps(general)(function)
 
-for _name in FUNCTIONS:
-    FUNCTIONS[_name] = globals()["_round" if _name == "round" else _name] = _fast_function(FUNCTIONS[_name])
-    setattr(Node, _name, FUNCTIONS[_name])
-
 _any_gate = _gate
 
 def _gate(g, x):
     return (g if x > 0 else 0.0) if type(g) is float is type(x) and x == x else _any_gate(g, x)
 
+def _relu_rule(g, out, x):
+    return (g if x > 0 else 0.0) if type(g) is float is type(x) and x == x else _any_gate(g, x)
 
-_VALUES = {Value}
+_OPERATIONS["relu"].rules = (_relu_rule,)               # one call less
+for _name in FUNCTIONS:
+    _function_of_x = _fast_function(_OPERATIONS[_name], FUNCTIONS[_name])
+    FUNCTIONS[_name] = globals()["_round" if _name == "round" else _name] = _function_of_x
+    setattr(Node, _name, _function_of_x)
+for _name in ("neg", "abs"):
+    setattr(Node, f"__{_name}__", _fast_function(_OPERATIONS[_name], _OPERATIONS[_name]))
+
+def _fast_comparison(symbol, general):
+    """Comparisons: 2 times."""
+    forward = _OPERATIONS[symbol].forward
+
+    def method(x, y):
+        if _tracing or type(y) is not Value:
+            return forward(x._data, y) if type(y) in _PLAIN and not _tracing else general(x, y)
+        return forward(x._data, y._data)
+    return method
+
+for _name, _symbol in _COMPARISONS.items():
+    setattr(Value, f"__{_name}__", _fast_comparison(_symbol, getattr(Node, f"__{_name}__")))
+Value.__hash__ = Node.__hash__
+
+
+_VALUES, _SCALARS = {Value}, {Value, *_PLAIN}
+_writes = [0]       # counts how often data of any Value were replaced
+
+def _set_data(self, number):
+    self._data = number if type(number) in _PLAIN else _accepted_data("Value.data", number, True)
+    _writes[0] += 1
+
+def _assign_data(self, number):
+    self._data = number
+    _writes[0] += 1
+
+Value.data, Value._assign = Value.data.setter(_set_data), _assign_data
+
 
 class _Row(Node):
     """Several Values and numbers as one operand, so that a whole neuron is one node with two operands.
 
     A graph of neurons uses the same row again and again: the weights for every example, the inputs for
-    every neuron of a layer. What a dot product pays into a row is just the pair (g, the other row). When
-    all pairs are in, the gradient of the row is the sum of g * other row over them: column by column,
-    again a dot product. That is the step from single numbers to a product of matrices. A network of
-    Values: 6 times as fast.
+    every neuron of a layer. What a dot product pays into a row is just g and the other row. When all have
+    paid, the gradient of the row is the sum of g * other row over them: column by column, again a dot
+    product. That is the step from single numbers to a product of matrices. A network of Values: 6 times
+    as fast.
     """
 
-    __slots__ = ("requires_grad", "_uses", "_paid", "_a", "_b")
+    __slots__ = ("requires_grad", "_uses", "_paid", "_a", "_b", "key", "time")
 
-    def __init__(self, values, more=()):
-        kinds = set(map(type, values))
+    def __init__(self, values, more=(), kinds=None):
+        kinds, self.time = kinds or set(map(type, values)), _writes[0]
         if kinds == _VALUES:
-            self._data, rules, self.requires_grad = [v._data for v in values], _row_rules(len(values)), True
+            self._data, self._made, self.requires_grad = [v._data for v in values], _row_made(len(values)), True
         elif kinds <= _PLAIN:
-            self._data, rules, self.requires_grad = list(values), (), False
+            self._data, self._made, self.requires_grad = list(values), _ROW_OF_NUMBERS, False
         else:
             values = tuple([_accepted("dot", v, Value._operand("dot", v)) for v in values])
             self._data = [v._data if isinstance(v, Value) else v for v in values]
-            rules = _row_rules(len(values))
-            rules = [rule if isinstance(v, Value) else None for v, rule in zip(values, rules)]
-            self.requires_grad = any(rules)
+            rules = [rule if isinstance(v, Value) else None for v, rule in zip(values, _row_made(len(values))[1])]
+            self._made, self.requires_grad = ("row", rules, None, _PAY_ROW), any(rules)
         self._data += more                              # the 1 that belongs to a bias
-        self._made, self._operands, self._a, self._b = ("row", rules, None, _PAY_ROW), values, values, None
-        self._uses, self._grad, self.label = 0, _NO_GRAD, ""
+        self._operands = self._a = values
+        self._b, self._uses, self._grad, self.label = None, 0, _NO_GRAD, ""
 
     def _take_in(self, paid, d):
         return d if paid is None else paid + d
@@ -4433,37 +4468,42 @@ class _Row(Node):
     def __reduce__(self):       # a copy of a neuron has no row yet
         return type(None), ()
 
-@lru_cache(maxsize=None)
-def _row_rules(n):
-    """Of a row of n Values, for the general pass; _PAY_ROW has all pairs at once."""
-    def item(i):
-        return lambda pairs, out, *values: sum([g * (*other._operands, 1)[i] for g, other in pairs])
-    return tuple(map(item, range(n)))
-
-def _PAY_ROW(pairs, row):
+def _PAY_ROW(paid, row):
     """What a row pays to its Values: column by column, the sum of g * the other rows."""
-    row._paid = _NO_GRAD
-    if not pairs:                               # every g was 0
+    row._paid, gs, others = _NO_GRAD, paid[::2], zip(*paid[1::2])
+    if not gs:                                  # every g was 0
         return [(v, type(v._data)(0)) for v, rule in zip(row._a, row._made[1]) if rule]
-    gs, others = zip(*pairs)
-    return [(v, sumprod(gs, column)) for v, rule, column in zip(row._a, row._made[1], zip(*others)) if rule]
+    return [(v, sumprod(gs, column)) for v, rule, column in zip(row._a, row._made[1], others) if rule]
 
-_PAIRS = lambda g, out, w, x: [(g, x)], lambda g, out, w, x: [(g, w)]
-_DOTS = {(True, True): _made_by("dot", _PAIRS), (True, False): _made_by("dot", (_PAIRS[0], None)),
-         (False, True): _made_by("dot", (None, _PAIRS[1])), (False, False): _LEAF}
+@lru_cache(maxsize=None)
+def _row_made(n):
+    """Of a row of n Values: rules for the general pass; _PAY_ROW pays all at once."""
+    def item(i):
+        return lambda paid, out, *values: sum([g * (*other._operands, 1)[i]
+                                               for g, other in zip(paid[::2], paid[1::2])])
+    return "row", tuple(map(item, range(n))), None, _PAY_ROW
+
+_ROW_OF_NUMBERS = "row", (), None, _PAY_ROW
+_OF_W, _OF_X = lambda g, out, w, x: [g, x], lambda g, out, w, x: [g, w]
+_DOT, _DOT_OF_W, _DOT_OF_X = [_made_by("dot", rules) for rules in ((_OF_W, _OF_X), (_OF_W, None), (None, _OF_X))]
 
 def _dot(w, x):
     """The dot product of two rows; the last weight is the bias, the last input its 1."""
-    out = _new(Value)
+    out = _blank()
     out._data = sumprod(w._data, x._data)
-    out._made = _DOTS[w.requires_grad, x.requires_grad] if not _open or _recording() else _LEAF
+    out._made = _DOT
     out._grad = _NO_GRAD
     out.label = ""
     out._uses = 0
     out._a = w
     out._b = x
-    if out._made is _LEAF:
-        out._a = out._b = None
+    return out if w.requires_grad and x.requires_grad and not _open else _dot_with_constants(out, w, x)
+
+def _dot_with_constants(out, w, x):
+    if _recording() and (w.requires_grad or x.requires_grad):
+        out._made = _DOT if w.requires_grad and x.requires_grad else _DOT_OF_W if w.requires_grad else _DOT_OF_X
+    else:
+        out._made, out._a, out._b = _LEAF, None, None
         if _tracing:
             _refuse_frozen("dot without a graph", *w._operands, *x._operands)
     return out
@@ -4479,32 +4519,36 @@ dot = _fast_dot
 
 def _row_of(x):
     """The inputs of a neuron as a row."""
-    if type(x) is not list or not set(map(type, x)) <= _VALUES | _PLAIN:
-        x = _inputs(x)
-    return _Row(tuple(x), (1,))
+    kinds = set(map(type, x)) if type(x) is list else {list}
+    return _Row(tuple(x), (1,), kinds) if kinds <= _SCALARS else _Row(tuple(_inputs(x)), (1,))
 
 def _neuron(self, x):
     """A neuron that keeps its weights as a row for all examples, until one changes: 4 of the 6 times."""
     x = x if type(x) is _Row else _row_of(x)
-    row, weights = self._row, (*self.w, self.b)
-    numbers = [v._data for v in weights]
-    if row is None or row._data != numbers or row.label != hash(weights) or type(
-            row._data[0]) is not type(numbers[0]):      # a weight replaced by an equal one, or by a Fraction
-        self._row = row = _Row(weights)
-        row.label = hash(weights)
+    row, w, b = self._row, self.w, self.b
+    if row is None or row.key != hash(tuple(w)) or row._a[-1] is not b or not (
+            row.time == _writes[0] or _unchanged(row)):
+        self._row = row = _Row((*w, b))
+        row.key = hash(tuple(w))
     if len(row._data) != len(x._data):
-        raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(self.w)} expected")
+        raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(w)} expected")
     out, act = _dot(row, x), self.act
-    if type(act) is not str:
-        return self._act(out)
-    return out if act == "linear" else getattr(out, act)()
+    return FUNCTIONS[act](out) if type(act) is str and act in FUNCTIONS else self._act(out)
+
+def _unchanged(row):
+    """Some data were replaced; were they of this row?"""
+    time, numbers = _writes[0], [v._data for v in row._a]
+    if numbers != row._data or list(map(type, numbers)) != list(map(type, row._data)):     # 1.0 is not Fraction(1)
+        return False
+    row.time = time
+    return True
 
 Neuron._row = None
 
 def _layer(self, x):
     """A layer makes the row of its inputs once."""
     x = _row_of(x)
-    out = [neuron(x) for neuron in self.neurons]
+    out = [neuron.__call__(x) for neuron in self.neurons]      # faster than neuron(x)
     return out[0] if len(out) == 1 else out
 
 Neuron.__call__, Layer.__call__ = wraps(Neuron.__call__)(_neuron), wraps(Layer.__call__)(_layer)
@@ -4535,17 +4579,14 @@ Node._backward = _step_through_rows
 # The pass of Values: on plain numbers, and in slots of the nodes. A chain: 6 times as fast, a network 12.
 
 def _in_slots(root, seed, pay, finish):
-    """What _gradients does, for Values: finish(nodes, kept) when all are paid. False when the general
-    pass must do it: inside another pass or a trace, for a rule from outside, which may do anything, and
-    after errors."""
+    """What _gradients does, for Values: finish(nodes, kept) when all are paid. False when the general pass
+    must do it: inside a pass or a trace, for a rule from outside, which may do anything, and after errors."""
     if _tracing or _lock._is_owned():       # owned by this thread: we are inside a pass that uses the slots
         return False
-    with _lock: return _locked_pass(root, seed, pay, finish)
-
-def _locked_pass(root, seed, pay, finish):
     nodes, kept, done = [root], [], False
     try:
         try:
+            _lock.acquire()                 # half as long as a with block takes
             if _count_uses(nodes, kept):
                 root._paid = seed
                 pay(root)
@@ -4555,8 +4596,11 @@ def _locked_pass(root, seed, pay, finish):
             pass
         if not done:
             _reset(nodes)
-    except BaseException:                   # Ctrl-C, which may come in the line above, too
-        _reset(nodes)
+        _lock.release()
+    except BaseException:                   # Ctrl-C
+        if _lock._is_owned():
+            _reset(nodes)
+            _lock.release()
         raise
     return done
 
@@ -4567,13 +4611,12 @@ def _reset(nodes):
 def _count_uses(nodes, kept):
     """Append every node below nodes[0], and count its uses; to kept, those with a gradient. False when a
     rule is from outside."""
-    push, leaf, foreign, none = nodes.append, _LEAF, _FOREIGN, _NO_GRAD
     for node in nodes:
-        if node._grad is not none:
+        if node._grad is not _NO_GRAD:
             kept.append(node)
         node._paid = 0
         made = node._made
-        if made is leaf:
+        if made is _LEAF:
             continue
         _, rules, da, db = made
         if da is not None:
@@ -4581,38 +4624,38 @@ def _count_uses(nodes, kept):
             if a._uses:
                 a._uses += 1
             else:
-                push(a)
+                nodes.append(a)
                 a._uses = 1
         if db is not None:
             b = node._b
             if b is None:
-                _count_many(node, db, rules, push)
+                _count_many(node, db, rules, nodes)
             elif b._uses:
                 b._uses += 1
             else:
-                push(b)
+                nodes.append(b)
                 b._uses = 1
-    return not foreign or foreign.isdisjoint([node._made[0] for node in nodes])
+    return not _FOREIGN or _FOREIGN.isdisjoint([node._made[0] for node in nodes])
 
-def _count_many(node, db, rules, push):
+def _count_many(node, db, rules, nodes):
     for p, rule in zip(node._a, rules):
         if rule is not None:
             if not p._uses:
-                push(p)
+                nodes.append(p)
             p._uses += 1
     if db is _PAY_ROW:
-        node._paid = []                 # pairs (g, numbers of the other row)
+        node._paid = []                 # g, numbers of the other row, g, ...
+
+_PLUS, _TIMES = _BOTH["+"], _BOTH["*"]
 
 def _pay(root):
     """The chain rule. The rules of + and *, most of what scalar code does, and dot are written out: a
     call costs more than they do. A dot product with g = 0 (many are, behind a relu) pays nothing, not
     even nan for an inf."""
     ready = [root]
-    push, leaf = ready.append, _LEAF
-    plus, times, dots, row_of_weights = _BOTH["+"], _BOTH["*"], _DOTS[True, True], _DOTS[True, False]
     for node in ready:
         made = node._made
-        if made is leaf:
+        if made is _LEAF:
             continue
         _, _, da, db = made
         g = node._paid
@@ -4621,26 +4664,30 @@ def _pay(root):
         if db is None:
             if b is None:
                 a._paid += da(g, node._data, a._data)
-            elif made is not row_of_weights:
+            elif made is not _DOT_OF_W:
                 a._paid += da(g, node._data, a._data, b)            # b is a number
             elif g:
-                a._paid.append((g, b._data))
+                a._paid += g, b._data
             if a._uses == 1:
                 a._uses = 0
-                push(a)
+                ready.append(a)
             else:
                 a._uses -= 1
             continue
-        if made is times:
+        if made is _TIMES:
             a._paid += g * b._data
             b._paid += g * a._data
-        elif made is plus:
+        elif made is _PLUS:
             a._paid += g
             b._paid += g
-        elif made is dots:
+        elif made is _DOT:
             if g:
-                a._paid.append((g, b._data))
-                b._paid.append((g, a._data))
+                paid = a._paid
+                paid.append(g)
+                paid.append(b._data)
+                paid = b._paid
+                paid.append(g)
+                paid.append(a._data)
         elif da is not None:
             a._paid += da(g, node._data, a._data, b._data)
             b._paid += db(g, node._data, a._data, b._data)
@@ -4650,16 +4697,16 @@ def _pay(root):
                 p._paid += d
                 p._uses -= 1
                 if not p._uses:
-                    push(p)
+                    ready.append(p)
             continue
         if b._uses == 1:
             b._uses = 0
-            push(b)
+            ready.append(b)
         else:
             b._uses -= 1
         if a._uses == 1:
             a._uses = 0
-            push(a)
+            ready.append(a)
         else:
             a._uses -= 1
 
@@ -4693,16 +4740,16 @@ _UNPAID = 0         # what _count_uses leaves in _paid
 
 def _write(nodes, kept):
     """Add to .grad, all or nothing."""
-    before, numbers = [], []
+    before = totals = ()
     if kept:
-        before, numbers = [node._grad for node in kept], [node._gradient() for node in kept]
+        before = [node._grad for node in kept]
+        totals = [g + node._paid if type(g) is float else node._grad_plus(node._paid, None)
+                  for node, g in zip(kept, before)]
     try:
         for node in nodes:
             node._grad = node._paid
-        if kept:
-            for node, number in zip(kept, numbers):
-                if number is not None:
-                    node._grad = number + node._paid
+        for node, total in zip(kept, totals):
+            node._grad = total
     except BaseException:
         for node in nodes:
             node._grad = _NO_GRAD
