@@ -768,17 +768,18 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
     """
     if type(data) in _PLAIN or values and isinstance(data, Value):
         return data
-    if hasattr(data, "__array__") and not hasattr(data, "tolist"):
-        data = data.__array__()
-    if hasattr(data, "tolist") and not (isinstance(data, Tensor) and (where or values)):
-        data = data.tolist()
-    if isinstance(data, (Node, str, bytes, dict, set, frozenset)) or not hasattr(data, "__iter__"):
-        number, place = _number(data), where and f" at {where}"
-        if number is NotImplemented:
-            hint = (f", but a {type(data).__name__}" if not isinstance(data, Node) else
-                    "; Values and Tensors do not mix, and stack(...) joins Tensors")
-            raise TypeError(f"{name}: {data!r:.200}{place} is not a number{hint}")
-        return number
+    if type(data) not in (list, tuple):
+        if hasattr(data, "__array__") and not hasattr(data, "tolist"):
+            data = data.__array__()
+        if hasattr(data, "tolist") and not (isinstance(data, Tensor) and (where or values)):
+            data = data.tolist()
+        if isinstance(data, (Node, str, bytes, dict, set, frozenset)) or not hasattr(data, "__iter__"):
+            number, place = _number(data), where and f" at {where}"
+            if number is NotImplemented:
+                hint = (f", but a {type(data).__name__}" if not isinstance(data, Node) else
+                        "; Values and Tensors do not mix, and stack(...) joins Tensors")
+                raise TypeError(f"{name}: {data!r:.200}{place} is not a number{hint}")
+            return number
     data = list(data)
     if set(map(type, data)) <= _PLAIN:
         return data
@@ -786,9 +787,9 @@ def nested(data: Any, name: str = "Tensor", values: bool = False, where: str = "
         raise ValueError(f"{name}: lists nested too deeply (does one contain itself?)")
     items = [nested(item, name, values, f"{where}[{i}]") for i, item in enumerate(data)]
     shapes = list(map(shape_of, items))
-    for i, shape in enumerate(shapes):
-        if shape != shapes[0]:
-            raise ValueError(f"{name}: ragged: {where}[{i}] has shape {shape}, {where}[0] has {shapes[0]}")
+    if len(set(shapes)) > 1:
+        i, shape = next((i, shape) for i, shape in enumerate(shapes) if shape != shapes[0])
+        raise ValueError(f"{name}: ragged: {where}[{i}] has shape {shape}, {where}[0] has {shapes[0]}")
     return items
 
 def flat(data: Nested) -> List[Any]:
@@ -1065,7 +1066,7 @@ def _stale(g, out, *operands):
 def _reduction(name, doc, f, rule=None, least=0):
     """A method that reduces dimensions. rule(g, out, x, dims) gets g and out with these dimensions kept."""
     def method(self: Tensor, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
-        dim, keepdim = _numpy_names(name, dim, keepdim, names)
+        dim, keepdim = _numpy_names(name, dim, keepdim, names) if names else (dim, keepdim)
         return self._reduce(name, f, rule, dim, keepdim, least)
     return _documented(method, name, doc)
 
@@ -1099,7 +1100,7 @@ def _variance(name, doc, root):
     """var, or its root."""
     def method(self: Tensor, dim: Dim = None, *, correction: int = 1, unbiased: Optional[bool] = None,
                keepdim: bool = False, **names: Any) -> Tensor:
-        dim, keepdim = _numpy_names(name, dim, keepdim, names)
+        dim, keepdim = _numpy_names(name, dim, keepdim, names) if names else (dim, keepdim)
         less = correction if unbiased is None else int(unbiased)
 
         def f(row):
@@ -1118,7 +1119,7 @@ _Extreme.__name__ = "extreme"       # what its repr shows
 def _extreme(name, best):
     """max or min."""
     def method(self: Tensor, dim: Optional[int] = None, keepdim: bool = False, **names: Any) -> Any:
-        dim, keepdim = _numpy_names(name, dim, keepdim, names)
+        dim, keepdim = _numpy_names(name, dim, keepdim, names) if names else (dim, keepdim)
         if isinstance(dim, Node):
             raise TypeError(f"{name}: takes one Tensor; the larger or smaller of two is {name}imum(x, y)")
         if isinstance(dim, (tuple, list)):
@@ -2146,7 +2147,7 @@ mse_loss: Loss = _loss(
     "Mean squared error, (prediction - target)**2; targets of the same shape.")
 hinge_loss: Loss = _loss(
     "hinge_loss", lambda t: t in (-1, 1), lambda x, t: relu(1 - t * x),
-    lambda g, out, x, t: _gate(-t * g, 1 - t * x), lambda g, out, x, t: _gate(-x * g, 1 - t * x),
+    lambda g, out, x, t: _gate(t * -g, 1 - t * x), lambda g, out, x, t: _gate(x * -g, 1 - t * x),
     "The max-margin loss relu(1 - target * score), for targets of -1 and 1 of the same shape.")
 binary_cross_entropy_with_logits: Loss = _loss(
     "binary_cross_entropy_with_logits", lambda t: 0 <= t <= 1,
@@ -2276,9 +2277,12 @@ class Optimizer:
             setattr(self, key, x)
 
     def __setattr__(self, name: str, x: Any) -> None:
+        self._check(name, x)
+        super().__setattr__(name, x)
+
+    def _check(self, name, x):
         if name in ("lr", "weight_decay", "momentum", "eps"):
             _not_negative(f"{type(self).__name__}: {name}", x)
-        super().__setattr__(name, x)
 
     @property
     def param_groups(self) -> List[Dict[str, Any]]:
@@ -2296,16 +2300,16 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter by its gradient; those without one are left alone."""
-        for key, x in list(vars(self).items()):     # what came by param_groups is checked here
-            setattr(self, key, x)
+        for key, x in vars(self).items():           # what came by param_groups is checked here
+            self._check(key, x)
         if len(self.state) != len(self.params):
             raise ValueError("step: params have changed since the optimizer was made: make a new one")
         writes, states = [], self.state[:]
         for i, (p, state) in enumerate(zip(self.params, states)):
             if p._gradient() is not None:
                 shape, numbers, g = shape_of(p._data), flat(p._data), flat(p._gradient())
-                before = [x for key, x in state.items() if key != "step"]
-                if any(len(x) != len(numbers) for x in (g, *before)):
+                before = [len(x) for key, x in state.items() if key != "step"]
+                if {len(numbers), len(g), *before} != {len(numbers)}:
                     raise ValueError(f"step: parameter {i}: its shape was another before it was {shape}")
                 try:
                     numbers, states[i] = self._update(*self._decayed(numbers, g), state)
@@ -2572,7 +2576,7 @@ def _index(index, shape):
 
 def _index_item(i):
     """None, ..., a slice, an int, or nested lists: of ints or, if it is a mask, of bools."""
-    if i is None or i is Ellipsis or isinstance(i, slice):
+    if type(i) is int or i is None or i is Ellipsis or isinstance(i, slice):
         return i
     if isinstance(i, (list, range)) or hasattr(i, "tolist"):
         i = nested(_plain_ints(i), "index")
@@ -4206,12 +4210,14 @@ for _name, _f in {
 setattr(Tensor, "dtype", property(lambda x: type((flat(x._data) or [0.0])[0]), doc="A kind of numbers."))
 setattr(Tensor, "device", property(lambda x: "cpu", doc="'cpu'."))
 
-_INSTEAD = {            # PyTorch's names that are not here: what to write
-    "einsum": "permute, reshape and @", "bmm mm mv outer": "x @ y", "norm": "(x * x).sum().sqrt()",
-    "sort argsort": "topk(x, n), a pair (values, indices)", "from_numpy as_tensor": "tensor(array)",
-    "normal": "randn(...) * std + mean", "bernoulli": "rand(...) < p",
-    "set_grad_enabled enable_grad": "with no_grad()", "zero_": "p.grad = None", "cuda": "leave it out",
+_NO_METHOD = {          # of PyTorch's Tensor: what to write instead
+    "bmm mm mv outer": "x @ y", "norm": "(x * x).sum().sqrt()", "zero_": "p.grad = None",
+    "sort argsort": "topk(x, n), a pair (values, indices)", "bernoulli": "rand(...) < p",
     "add_ sub_ mul_ div_": "x = x + y", "requires_grad_": "x.requires_grad = True", "type": "x.float()",
+    "cuda": "leave it out"}
+_INSTEAD = {            # and of PyTorch
+    **_NO_METHOD, "einsum": "permute, reshape and @", "from_numpy as_tensor": "tensor(array)",
+    "normal": "randn(...) * std + mean", "set_grad_enabled enable_grad": "with no_grad()",
     "conv1d conv2d Conv1d Conv2d": "slices, stack and @: a convolution is a product with each window",
     "RNN LSTM GRU": "the recurrence as a loop, as examples/makemore.py does",
     "MultiheadAttention Transformer": "scaled_dot_product_attention, as examples/gpt.py does",
@@ -4234,11 +4240,17 @@ def _no_such(owner, name):
     hints = [hint for names, hint in _INSTEAD.items() if name in names.split()]
     return AttributeError(f"{owner} has no {name}" + "".join(f"; instead: {hint}" for hint in hints))
 
-def _no_such_method(self, name):
-    """An AttributeError that says what to write instead."""
-    raise _no_such("Tensor", name)
+class _NoMethod:
+    """An attribute that says what to write instead. (With a __getattr__ all others would be slower.)"""
 
-setattr(Tensor, "__getattr__", _no_such_method)
+    def __init__(self, name):
+        self.name, self.__doc__ = name, f"{_no_such('Tensor', name)}."
+
+    def __get__(self, x, cls):
+        raise _no_such("Tensor", self.name)
+
+for _name in " ".join(_NO_METHOD).split():
+    setattr(Tensor, _name, _NoMethod(_name))
 
 __all__ = [         # from micrograd import *
     "Value", "Tensor", "grad", "no_grad", "gradcheck", "elementwise", "FUNCTIONS", "exp", "expm1",
@@ -4360,6 +4372,8 @@ for _name, _pair in {**_PAIRS, "maximum": ("maximum",), "minimum": ("minimum",)}
     _general = [getattr(Node, _method_name) for _method_name in _pair]
     for _method_name, _operator in zip(_pair, _fast_operators(_OPERATIONS[_name], _general[0], _general[-1])):
         setattr(Value, _method_name, wraps(getattr(Node, _method_name))(_operator))
+_leaky, _ = _fast_operators(_OPERATIONS["leaky_relu"], Node.leaky_relu, None)
+Value.leaky_relu = wraps(Node.leaky_relu)(lambda x, slope=0.01: _leaky(x, slope))
 
 def _fast_function(operation, general):
     """Functions likewise; and straight to forward for plain floats, with which rules call them: 5 times."""
@@ -4839,11 +4853,15 @@ products, matmul, shape_of = _fast_products, _fast_matmul, _fast_shape_of
 
 def _relu_rows(ndim, xs):
     zero = _zero(xs)
+    if ndim == 2:
+        return [[zero if x < 0 else x for x in row] for row in xs]
     return map_rows(lambda row: [zero if x < 0 else x for x in row], ndim, xs)
 
 def _gate_rows(ndim, gs, xs):
     zero = _zero(gs)
-    return map_rows(lambda g, x: [zero if xi <= 0 else gi for gi, xi in zip(g, x)], ndim, gs, xs)
+    if ndim == 2:
+        return [[zero if x <= 0 else g for g, x in zip(*rows)] for rows in zip(gs, xs)]
+    return map_rows(lambda gs, xs: [zero if x <= 0 else g for g, x in zip(gs, xs)], ndim, gs, xs)
 
 _ROW_FORMS, _by_number = {"relu": _relu_rows, "gate_": _gate_rows}, _broadcast
 
@@ -4859,30 +4877,52 @@ def _broadcast(operation, operands):
             pass
     return _by_number(operation, operands)
 
-def _fast_tensor_operator(operation, general):
-    """Operators of Tensors of one shape: nothing to convert or broadcast. Small ones: 1.2 times as fast."""
+def _fast_tensor_operator(operation, general, swapped):
+    """Operators of a Tensor and a number, or a Tensor of its shape or of no dimensions: there is nothing to
+    convert, and little to broadcast. Small ones: 1.5 times as fast."""
     name, forward, (da, db) = operation.name, operation.forward, operation.rules
 
     def method(x, y):
-        if type(y) is not Tensor or x._shape != y._shape:
+        if type(y) is Tensor and (y._shape == x._shape or not y._shape):
+            other, learns = y._data, y.requires_grad
+            if y._shape != x._shape:
+                other = expand(other, (), x._shape)
+        elif type(y) in _PLAIN:
+            other, learns = expand(y, (), x._shape), False
+        else:
             return general(x, y)
         out = _new(Tensor)
         try:
-            out._data = zip_map(forward, len(x._shape), x._data, y._data)
+            if swapped:
+                out._data = zip_map(forward, len(x._shape), other, x._data)
+            else:
+                out._data = zip_map(forward, len(x._shape), x._data, other)
         except (ArithmeticError, ValueError, TypeError):
             return general(x, y)
         out._grad, out.label, out._shape, out._time = None, "", x._shape, _clock[0]
-        out.requires_grad = (x.requires_grad or y.requires_grad) and (not _open or _recording())
-        out._made, out._operands = _LEAF, ()
-        if out.requires_grad:
-            out._made = name, (da if x.requires_grad else None, db if y.requires_grad else None)
-            out._operands = (x, y)
+        out._made, out._operands, out.requires_grad = _LEAF, (), False
+        if (x.requires_grad or learns) and (not _open or _recording()):
+            out.requires_grad = True
+            if swapped:
+                out._made, out._operands = (name, (None, db)), (y, x)
+            else:
+                out._made = name, (da if x.requires_grad else None, db if learns else None)
+                out._operands = x, y
         return out
     return method
 
-for _name, (_symbol, *_) in _ARITHMETIC.items():
-    _dunder = f"__{_name}__"
-    setattr(Tensor, _dunder, _fast_tensor_operator(_OPERATIONS[_symbol], getattr(Node, _dunder)))
+for _symbol, _pair in _PAIRS.items():
+    for _method_name, _swapped in zip(_pair, (False, True)):
+        _general = getattr(Node, _method_name)
+        setattr(Tensor, _method_name, _fast_tensor_operator(_OPERATIONS[_symbol], _general, _swapped))
+
+_any_index = _index
+
+def _index(index, shape):
+    """An int alone, for a loop over the rows: 1.3 times as fast."""
+    if type(index) is int and shape and -shape[0] <= index < shape[0]:
+        return None, (index % shape[0],)
+    return _any_index(index, shape)
 
 if sys.implementation.name == "cpython":    # the same without a call (1.1 times); PyPy's need not be unique
     Value.__hash__ = Tensor.__hash__ = object.__hash__
