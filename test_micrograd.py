@@ -999,7 +999,7 @@ def words_in_cases():
 
 def public_names():
     for cls in Value, Tensor:
-        for name in filter(partial(hasattr, cls), dir(cls)):        # some names only say what to write instead
+        for name in filter(functools.partial(hasattr, cls), dir(cls)):     # some names only say what to write instead
             special = name.startswith("__") and getattr(cls, name) is not getattr(object, name, None)
             if not name.startswith("_") or special and callable(getattr(cls, name)) and name != "__hash__":
                 yield name
