@@ -966,7 +966,7 @@ NO_OPERATIONS = """
     backward grad data label requires_grad detach retain_grad shape size ndim dim numel nelement dtype
     device item tolist
     __init__ __repr__ __format__ __reduce__ __init_subclass__ __subclasshook__
-    __len__ __bool__ __float__ __int__ __index__ __array__ __getattr__
+    __len__ __bool__ __float__ __int__ __index__ __array__
     Node Value Module Neuron Layer MLP Linear Sequential Optimizer SGD Adam AdamW Generator Traced
     Drawing cuda
     Embedding LayerNorm RMSNorm BatchNorm1d Dropout GELU ReLU Tanh ModuleList ModuleDict Parameter
