@@ -1721,6 +1721,14 @@ def test_no_grad_decorates_without_brackets_too():
     assert no_grad(lambda x: x * x)(Value(2.0))._prev == ()
 
 
+@pytest.mark.parametrize("other", [[[2.0, 3.0]], 2.0, [2.0, 3.0]], ids=["same shape", "a number", "broadcast"])
+@pytest.mark.parametrize("op", [op for op in OPERATIONS if len(op.domains) == 2], ids=str)
+def test_a_constant_operand_gets_no_gradient(op, other):
+    for x, y in permutations([Tensor([[1.5, 0.5]]), Tensor(other, requires_grad=False)]):
+        op.call(x, y).backward()
+        assert {p.requires_grad: p.grad is None for p in (x, y)} == {True: False, False: True}
+
+
 @pytest.mark.skipif(not hasattr(micrograd, "_in_slots"), reason="a copy without fast paths")
 @pytest.mark.parametrize("op", OPERATIONS + ["network"], ids=str)
 def test_no_graph_of_values_leaves_the_fast_pass_unseen(op, monkeypatch):
