@@ -4594,8 +4594,8 @@ def _reset(nodes):
         node._uses = node._paid = 0
 
 def _count_uses(nodes, kept):
-    """Append every node below nodes[0], and count its uses; to kept, those with a gradient. False when a
-    rule is from outside."""
+    """Append every node below nodes[0], and count its uses (of a leaf, which pays nobody, only that it is
+    used); to kept, those with a gradient. False when a rule is from outside."""
     for node in nodes:
         if node._grad is not _NO_GRAD:
             kept.append(node)
@@ -4606,20 +4606,20 @@ def _count_uses(nodes, kept):
         _, rules, da, db = made
         if da is not None:
             a = node._a
-            if a._uses:
-                a._uses += 1
-            else:
+            if not a._uses:
                 nodes.append(a)
                 a._uses = 1
+            elif a._made is not _LEAF:
+                a._uses += 1
         if db is not None:
             b = node._b
             if b is None:
                 _count_many(node, db, rules, nodes)
-            elif b._uses:
-                b._uses += 1
-            else:
+            elif not b._uses:
                 nodes.append(b)
                 b._uses = 1
+            elif b._made is not _LEAF:
+                b._uses += 1
     return not _FOREIGN or _FOREIGN.isdisjoint([node._made[0] for node in nodes])
 
 def _count_many(node, db, rules, nodes):
@@ -4654,7 +4654,7 @@ def _pay(root):
             if a._uses == 1:
                 a._uses = 0
                 ready.append(a)
-            else:
+            elif a._uses:
                 a._uses -= 1
             continue
         if made is _TIMES:
@@ -4678,19 +4678,21 @@ def _pay(root):
             paid = db(g, node) if b is None else [(b, db(g, node._data, getattr(a, "_data", a), b._data))]
             for p, d in paid:
                 p._paid += d
-                p._uses -= 1
-                if not p._uses:
+                if p._uses == 1:
+                    p._uses = 0
                     ready.append(p)
+                elif p._uses:
+                    p._uses -= 1
             continue
         if b._uses == 1:
             b._uses = 0
             ready.append(b)
-        else:
+        elif b._uses:
             b._uses -= 1
         if a._uses == 1:
             a._uses = 0
             ready.append(a)
-        else:
+        elif a._uses:
             a._uses -= 1
 
 def _pay_nodes(root):
@@ -4699,9 +4701,9 @@ def _pay_nodes(root):
 
     def pay(p, d):
         p._paid = d if p._paid is _UNPAID else p._paid + d
-        p._uses -= 1
-        if not p._uses:
+        if p._uses == 1:
             ready.append(p)
+        p._uses -= p._uses > 0
 
     for node in ready:
         if node._made is _LEAF:
