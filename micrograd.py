@@ -956,24 +956,14 @@ def _length(x, dims):
     """How many elements become one."""
     return math.prod([x._shape[d] for d in dims])
 
-def _share_hits(g, out, x, dims):
-    """The gradient of a largest or smallest element: equal ones share it."""
-    hits = _equal(x, out)
-    return _gate(g, hits) / hits.sum(dims, keepdim=True)
-
-_equal = _operation("equal_", lambda x, y: int(x == y or x != x), None, None)    # nan is what max has found
-
-def _place(row, best):
-    """Where the best one stands; a nan is equal to nothing."""
-    return next(i for i, x in enumerate(row) if x != x) if best != best else row.index(best)
-
 if TYPE_CHECKING:
     class _Rarer:                       # what "More of Tensor" adds
         def max(self, dim: Optional[int] = None, keepdim: bool = False) -> Any: ...
         def std(self, dim: Dim = None, *, correction: int = 1, unbiased: Optional[bool] = None,
                 keepdim: bool = False) -> Tensor: ...
         def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor: ...
-        min, var, all, prod, argmin = max, std, any, any, any
+        min, var, all, prod = max, std, any, any
+        amax = amin = argmax = argmin = logsumexp = any
         def cumsum(self, dim: int) -> Tensor: ...
         def view(self, *shape: Any) -> Tensor: ...
         expand = flip = view
@@ -1316,14 +1306,7 @@ class Tensor(Node, _Added):
     mean = _reduction("mean", "The mean over dim; ValueError when there is nothing to average.",
                       lambda row: sum(row) / len(row),
                       lambda g, out, x, dims: (g / _length(x, dims))._expand(x._shape), least=1)
-    amax = _reduction("amax", "The largest element over dim, or nan; equal ones share the gradient.",
-                      partial(_nan_or, max), _share_hits, least=1)
-    amin = _reduction("amin", "The smallest element over dim, or nan; equal ones share the gradient.",
-                      partial(_nan_or, min), _share_hits, least=1)
-    argmax = _reduction("argmax", "The index of the first largest element, of all or along dim. A constant.",
-                        lambda row: _place(row, _nan_or(max, row)), least=1)
-    logsumexp = _reduction("logsumexp", "log(sum(exp(x))) over dim.", _logsumexp,
-                           lambda g, out, x, dims: g * (x - out).exp(), least=1)
+
     def _along(self, name, f, dim, rule):
         """A function from rows to rows along dim."""
         dims, d = list(range(self.ndim)) or [0], _one_dim(name, dim, self.ndim)
@@ -2062,6 +2045,17 @@ class AdamW(Adam):
 # Methods that a first reading can do without, in a class that is dissolved: they become Tensor's.
 
 
+def _share_hits(g, out, x, dims):
+    """The gradient of a largest or smallest element: equal ones share it."""
+    hits = _equal(x, out)
+    return _gate(g, hits) / hits.sum(dims, keepdim=True)
+
+_equal = _operation("equal_", lambda x, y: int(x == y or x != x), None, None)    # nan is what max has found
+
+def _place(row, best):
+    """Where the best one stands; a nan is equal to nothing."""
+    return next(i for i, x in enumerate(row) if x != x) if best != best else row.index(best)
+
 def _variance(name, doc, root):
     """var, or its root."""
     def method(self: Tensor, dim: Dim = None, *, correction: int = 1, unbiased: Optional[bool] = None,
@@ -2132,15 +2126,22 @@ class _More:
 
     # reductions
 
+    amax = _reduction("amax", "The largest element over dim, or nan; equal ones share the gradient.",
+                      partial(_nan_or, max), _share_hits, least=1)
+    amin = _reduction("amin", "The smallest element over dim, or nan; equal ones share the gradient.",
+                      partial(_nan_or, min), _share_hits, least=1)
+    argmax = _reduction("argmax", "The index of the first largest element, of all or along dim. A constant.",
+                        lambda row: _place(row, _nan_or(max, row)), least=1)
+    logsumexp = _reduction("logsumexp", "log(sum(exp(x))) over dim.", _logsumexp,
+                           lambda g, out, x, dims: g * (x - out).exp(), least=1)
+    argmin = _reduction("argmin", "The index of the first smallest element, of all or along dim. A constant.",
+                        lambda row: _place(row, _nan_or(min, row)), least=1)
     var = _variance("var", "The variance over dim, with the divisor n - correction, which must be above 0.",
                     lambda v: v)
     std = _variance("std", "The square root of var; where that is 0, so is the gradient.", math.sqrt)
     max, min = _extreme("max", "largest"), _extreme("min", "smallest")
     any = _reduction("any", "Is any element true? A constant Tensor of bools.", any)
     all = _reduction("all", "Are all elements true? A constant Tensor of bools.", all)
-
-    argmin = _reduction("argmin", "The index of the first smallest element, of all or along dim. A constant.",
-                        lambda row: _place(row, _nan_or(min, row)), least=1)
 
     def prod(self, dim: Dim = None, keepdim: bool = False, **names: Any) -> Tensor:
         """The product over dim. It is made by halves, so no gradient divides, and zeros are no exception."""
