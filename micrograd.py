@@ -1497,6 +1497,9 @@ def dot(weights: Iterable[Union[Value, Scalar]], inputs: Iterable[Union[Value, S
     ws, xs = _listed("dot", weights), _listed("dot", inputs)
     if len(ws) != len(xs):
         raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
+    return _dot(ws, xs, bias)
+
+def _dot(ws, xs, bias):
     operands = [_accepted("dot", p, Value._operand("dot", p)) for p in (*ws, *xs, bias)]
     *numbers, number = [p._data if isinstance(p, Value) else p for p in operands]
     out = sumprod([*numbers[:len(ws)], number], [*numbers[len(ws):], 1])
@@ -4477,7 +4480,7 @@ _TO_W, _TO_X = lambda g, out, w, x: [g, x], lambda g, out, w, x: [g, w]
 _DOT, _DOT_OF_W, _DOT_OF_X = [_made_by("dot", rules) for rules in (
     (_TO_W, _TO_X), (_TO_W, None), (None, _TO_X))]
 
-def _dot(w, x):
+def _dot_of_rows(w, x):
     """The dot product of two rows; the last weight is the bias, the last input its 1."""
     out = _blank()
     out._data = sumprod(w._data, x._data)
@@ -4495,14 +4498,8 @@ def _dot_with_constants(out, w, x):
             _refuse_frozen("dot without a graph", *w._operands, *x._operands)
     return out
 
-@wraps(dot)
-def _fast_dot(weights, inputs, bias=0):
-    ws, xs = _listed("dot", weights), _listed("dot", inputs)
-    if len(ws) != len(xs):
-        raise ValueError(f"dot: {len(ws)} weights for {len(xs)} inputs")
-    return _dot(_Row((*ws, bias)), _Row(tuple(xs), (1,)))
-
-dot = _fast_dot
+def _dot(ws, xs, bias):
+    return _dot_of_rows(_Row((*ws, bias)), _Row(tuple(xs), (1,)))
 
 def _row_of(x):
     """The inputs of a neuron as a row."""
@@ -4519,7 +4516,7 @@ def _neuron(self, x):
         row.key = hash(tuple(w))
     if len(row._data) != len(x._data):
         raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(w)} expected")
-    out, act = _dot(row, x), self.act
+    out, act = _dot_of_rows(row, x), self.act
     return FUNCTIONS[act](out) if type(act) is str and act in FUNCTIONS else self._act(out)
 
 def _unchanged(row):
