@@ -383,7 +383,7 @@ floor = _function("floor", "The largest whole number up to x. Its gradient is 0.
 _round = _function("round", "The nearest whole number, the even one of two. Its gradient is 0.",
                    _whole(round), lambda g, out, x: _gate(g, 0), text="round(x) + 0.0 if x - x == 0 else x")
 _BUILT_IN = frozenset(FUNCTIONS)
-Node.__neg__, Node.__abs__ = _neg, _abs
+Node.__neg__, Node.__abs__ = (lambda x: _neg(x)), (lambda x: _abs(x))      # of just one operand
 
 
 # ---- Value: one number -----------------------------------------------------------------------------
@@ -515,15 +515,16 @@ class Value(Node):
     def __repr__(self) -> str:
         return f"Value(data={self._data}, grad={self._grad})"
 
-def _comparison(operation):
+def _comparison(operation, name):
     def method(x, y):
         y = x._operand(operation.name, y)
         return y if y is NotImplemented else x._compare(operation, y)
-    return method
+    method.__name__, method.__qualname__ = name, f"Node.{name}"
+    setattr(Node, name, method)
 
 _COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 for _name, _symbol in _COMPARISONS.items():
-    setattr(Node, f"__{_name}__", _comparison(_operation(_symbol, getattr(operator, _name), None, None)))
+    _comparison(_operation(_symbol, getattr(operator, _name), None, None), f"__{_name}__")
 Node.__hash__ = lambda node: id(node)       # as keys nodes are themselves: ids differ, so == is not asked
 
 
@@ -2416,12 +2417,15 @@ def elementwise(name: str, forward: Callable[[Any], Any], rule: Rule) -> Functio
     """
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"elementwise: {name!r} is not an identifier")
-    if name in {*dir(Value), *dir(Tensor), *_OPERATIONS} - (_FOREIGN | FUNCTIONS.keys() - _BUILT_IN):
+    taken = hasattr(Value, name) or hasattr(Tensor, name) or name in _OPERATIONS
+    if taken and name not in _FOREIGN | FUNCTIONS.keys() - _BUILT_IN:
         raise ValueError(f"elementwise: {name!r} is a method already")
     for what, f in ("forward", forward), ("rule", rule):
         if not callable(f):
             raise TypeError(f"elementwise: the {what} of {name} must be a function, not {f!r:.200}")
     _FOREIGN.add(name)
+    if name in vars(Tensor):                # a name of PyTorch, with a hint
+        delattr(Tensor, name)
     return _function(name, f"{name}, elementwise.", _checked_forward(forward), _rule_from_outside(rule))
 
 _FOREIGN = set()                # operations from outside: their rules may do anything
@@ -2640,6 +2644,7 @@ for _class in _outdated:
     for _name in (*_ARITHMETIC, "matmul", "neg", "abs", "eq", "lt"):
         setattr(_class, f"__{_name}__", _made_before)
         setattr(_class, f"__r{_name}__", _made_before)
+    _class.maximum = _class.minimum = _class.leaky_relu = _made_before
 
 @_method
 def _backward(self: Node) -> None:
@@ -4315,27 +4320,32 @@ Value._make, Value._operands = _make_value, property(_get_operands, lambda node,
 
 _blank = partial(_new, Value)       # with nothing in its slots yet
 
+def _set_for_values(name, f):
+    """A method of Values in the place of Node's."""
+    wraps(getattr(Node, name))(f).__qualname__ = f"Value.{name}"        # where pickle finds it
+    setattr(Value, name, f)
+
 def _fast_operators(operation, general, general_reflected):
     """Operators of Values that fill the slots of the result themselves. A chain of them: 5 times as fast."""
     name, forward, (da, db) = operation.name, operation.forward, operation.rules
     both, left, right = _BOTH[name], _made_by(name, (da, None)), _made_by(name, (None, db))
 
-    def method(x, y):
+    def method(x, other):
         out = _blank()
         try:
-            if type(y) is Value:
-                out._data = forward(x._data, y._data)
+            if type(other) is Value:
+                out._data = forward(x._data, other._data)
                 out._made = both
-            elif type(y) in _PLAIN:
-                out._data = forward(x._data, y)
+            elif type(other) in _PLAIN:
+                out._data = forward(x._data, other)
                 out._made = left
             else:
-                return general(x, y)
+                return general(x, other)
         except (ArithmeticError, ValueError, TypeError):
-            return general(x, y)
+            return general(x, other)
         out._grad, out.label, out._uses = _NO_GRAD, "", 0
-        out._a, out._b = x, y
-        return general(x, y) if _open else out
+        out._a, out._b = x, other
+        return general(x, other) if _open else out
 
     def reflected(x, y):
         out = _blank()
@@ -4357,9 +4367,13 @@ _PAIRS = {symbol: (f"__{name}__", f"__r{name}__") for name, (symbol, *_) in _ARI
 for _name, _pair in {**_PAIRS, "maximum": ("maximum",), "minimum": ("minimum",)}.items():
     _general = [getattr(Node, _method_name) for _method_name in _pair]
     for _method_name, _operator in zip(_pair, _fast_operators(_OPERATIONS[_name], _general[0], _general[-1])):
-        setattr(Value, _method_name, wraps(getattr(Node, _method_name))(_operator))
-_leaky, _ = _fast_operators(_OPERATIONS["leaky_relu"], Node.leaky_relu, None)
-Value.leaky_relu = wraps(Node.leaky_relu)(lambda x, slope=0.01: _leaky(x, slope))
+        _set_for_values(_method_name, _operator)
+
+def _leaky(x, slope=0.01):
+    return _fast_leaky(x, slope) if type(slope) in _PLAIN else Node.leaky_relu(x, slope)
+
+_fast_leaky, _ = _fast_operators(_OPERATIONS["leaky_relu"], Node.leaky_relu, None)
+_set_for_values("leaky_relu", _leaky)
 
 def _fast_function(operation, general):
     """Functions likewise; and straight to forward for plain floats, with which rules call them: 5 times."""
@@ -4391,7 +4405,7 @@ for _name in FUNCTIONS:
     FUNCTIONS[_name] = globals()["_round" if _name == "round" else _name] = _function_of_x
     setattr(Node, _name, _function_of_x)
 for _name in ("neg", "abs"):
-    setattr(Node, f"__{_name}__", _fast_function(_OPERATIONS[_name], _OPERATIONS[_name]))
+    setattr(Node, f"__{_name}__", _fast_function(_OPERATIONS[_name], getattr(Node, f"__{_name}__")))
 
 def _fast_comparison(symbol, general):
     """Comparisons: 2 times."""
@@ -4404,18 +4418,21 @@ def _fast_comparison(symbol, general):
     return method
 
 for _name, _symbol in _COMPARISONS.items():
-    setattr(Value, f"__{_name}__", _fast_comparison(_symbol, getattr(Node, f"__{_name}__")))
+    _set_for_values(f"__{_name}__", _fast_comparison(_symbol, getattr(Node, f"__{_name}__")))
 Value.__hash__ = Node.__hash__
 
 
 _VALUES, _SCALARS = {Value}, {Value, *_PLAIN}
-_writes = [0]       # counts how often data of Values were replaced; each time after the data
+_writes = [0]       # changes before data of a Value are replaced, for Ctrl-C, and after, for other threads
 
 def _set_data(self, number):
-    self._data = number if type(number) in _PLAIN else _accepted_data("Value.data", number, True)
+    number = number if type(number) in _PLAIN else _accepted_data("Value.data", number, True)
+    _writes[0] += 1
+    self._data = number
     _writes[0] += 1
 
 def _assign_data(self, number):
+    _writes[0] += 1
     self._data = number
     _writes[0] += 1
 
@@ -4432,10 +4449,12 @@ class _Row(Node):
     as fast.
     """
 
-    __slots__ = ("requires_grad", "_uses", "_paid", "_a", "_b", "key", "time")     # key, time: see _neuron
+    __slots__ = ("requires_grad", "_uses", "_paid", "_a", "_b", "key", "time")
+    _node = staticmethod(Value._node)
 
     def __init__(self, values, more=(), kinds=None):
-        kinds, self.time, made = kinds or set(map(type, values)), _writes[0], _row_made(len(values))
+        self.key, self.time = None, _writes[0]          # for _neuron
+        kinds, made = kinds or set(map(type, values)), _row_made(len(values))
         if kinds == _VALUES:
             self._data, self.requires_grad = [v._data for v in values], True
         elif kinds <= _PLAIN:
@@ -4444,7 +4463,7 @@ class _Row(Node):
             values = tuple([_accepted("dot", v, Value._operand("dot", v)) for v in values])
             self._data = [v._data if isinstance(v, Value) else v for v in values]
             rules = [rule if isinstance(v, Value) else None for v, rule in zip(values, made[1])]
-            made, self.requires_grad = ("row", rules, None, _PAY_ROW), any(rules)
+            made, self.requires_grad = ("dot", rules, None, _PAY_ROW), any(rules)
         self._data += more                              # the 1 that belongs to a bias
         self._made, self._operands, self._a, self._b = made, values, values, None
         self._uses, self._grad, self.label = 0, _NO_GRAD, ""
@@ -4465,7 +4484,7 @@ def _PAY_ROW(paid, row):
     """What a row pays to its Values: column by column, the sum of g * the other rows."""
     row._paid, gs, others = _NO_GRAD, paid[::2], zip(*paid[1::2])
     if not gs:                                  # every g was 0
-        return [(v, type(v._data)(0)) for v, rule in zip(row._a, row._made[1]) if rule]
+        return [(v, type(row._data[0])(0)) for v, rule in zip(row._a, row._made[1]) if rule]
     return [(v, sumprod(gs, column)) for v, rule, column in zip(row._a, row._made[1], others) if rule]
 
 @lru_cache(maxsize=None)
@@ -4474,7 +4493,7 @@ def _row_made(n):
     def item(i):
         return lambda paid, out, *values: sum([g * (*other._operands, 1)[i]
                                                for g, other in zip(paid[::2], paid[1::2])])
-    return "row", tuple(map(item, range(n))), None, _PAY_ROW
+    return "dot", tuple(map(item, range(n))), None, _PAY_ROW
 
 _TO_W, _TO_X = lambda g, out, w, x: [g, x], lambda g, out, w, x: [g, w]
 _DOT, _DOT_OF_W, _DOT_OF_X = [_made_by("dot", rules) for rules in (
@@ -4509,15 +4528,19 @@ def _row_of(x):
 def _neuron(self, x):
     """A neuron that keeps its weights as a row for all examples, until one changes: 4 of the 6 times."""
     x = x if type(x) is _Row else _row_of(x)
-    row, w, b = self._row, self.w, self.b
-    if row is None or row.key != hash(tuple(w)) or row._a[-1] is not b or not (
+    row, w, b = self._row, tuple(self.w), self.b
+    if row is None or row.key is None or row.key != hash(w) or row._a[-1] is not b or not (
             row.time == _writes[0] or _unchanged(row)):
-        self._row = row = _Row((*w, b))
-        row.key = hash(tuple(w))
+        row = _Row((*w, b))
+        if set(map(type, row._a)) == _VALUES:           # else it is not kept: others may be equal, and differ
+            row.key = hash(w)
+        self._row = row
     if len(row._data) != len(x._data):
         raise ValueError(f"Neuron: {len(x._data) - 1} inputs given, {len(w)} expected")
     out, act = _dot_of_rows(row, x), self.act
-    return FUNCTIONS[act](out) if type(act) is str and act in FUNCTIONS else self._act(out)
+    if type(act) is not str:
+        return self._act(out)
+    return out if act == "linear" else getattr(out, act)()
 
 def _unchanged(row):
     """Some data were replaced; were they of this row?"""
@@ -4530,8 +4553,9 @@ Neuron._row = None
 
 def _layer(self, x):
     """A layer makes the row of its inputs once."""
-    x = _row_of(x)
-    out = [neuron.__call__(x) for neuron in self.neurons]      # faster than neuron(x)
+    row = _row_of(x)
+    out = [neuron.__call__(row) if type(neuron) is Neuron else neuron([*row._a])    # faster than neuron(row)
+           for neuron in self.neurons]
     return out[0] if len(out) == 1 else out
 
 Neuron.__call__, Layer.__call__ = wraps(Neuron.__call__)(_neuron), wraps(Layer.__call__)(_layer)
@@ -4553,8 +4577,9 @@ def _step_through_rows(self):
     if self._op != "dot" or type(self._a) is not _Row:
         return _own_step(self)
     (*weights, bias), inputs = self._a._operands, self._b._operands
-    twin = Value._make(self._data, "dot", (*weights, *inputs, bias), _dot_rules(len(inputs)))
-    twin._grad = self._grad
+    twin, operands = Value(self._data), (*weights, *inputs, bias)
+    rules = [rule if isinstance(p, Value) else None for p, rule in zip(operands, _dot_rules(len(inputs)))]
+    twin._a, twin._b, twin._made, twin._grad = operands, None, ("dot", rules, None, _MANY), self._grad
     return _own_step(twin)
 
 Node._backward = _step_through_rows
@@ -4577,15 +4602,25 @@ def _in_slots(root, seed, pay, finish):
                 done = True
         except (ArithmeticError, ValueError, TypeError):    # the general pass says what is wrong
             pass
-        if not done:
-            _reset(nodes)
-        _lock.release()
-    except BaseException:                   # such as Ctrl-C
-        if _lock._is_owned():
-            _reset(nodes)
+        if done:
             _lock.release()
+        else:
+            _give_up(nodes)
+    except BaseException:                   # such as Ctrl-C
+        _give_up(nodes)
         raise
     return done
+
+def _give_up(nodes):
+    if _lock._is_owned():                   # it may not have come so far
+        try:
+            try:
+                _reset(nodes)
+            except BaseException:           # Ctrl-C here, too
+                _reset(nodes)
+                raise
+        finally:
+            _lock.release()
 
 def _reset(nodes):
     for node in nodes:
@@ -4752,16 +4787,14 @@ def _gradients(root, seed, create_graph=False):
         return found
     return _general_pass(root, seed, create_graph)
 
-@wraps(Node.backward)
 def _backward_of_value(self, gradient=None):
     seed = 1.0 if gradient is None and type(self._data) is float else self._seed(gradient)
-    made = self._made
-    if made is _LEAF or made[2] is made[3]:
+    if self._made is _LEAF or self._made[2] is None:
         self._check_graph()
     if not _in_slots(self, seed, _pay, _write):
         _add_to_grads(_general_pass(self, seed))
 
-Value.backward = _backward_of_value
+_set_for_values("backward", _backward_of_value)
 
 # Products of matrices: a batch is one product (1.06 times as fast in WaveNet), columns of zeros share
 # one (1.2 times in MNIST, where a third of the pixels is dark in all pictures of a batch), long rows go
@@ -4940,12 +4973,11 @@ def _fast_tensor_operator(operation, general, swapped):
         out._made, out._operands, out.requires_grad = _LEAF, (), False
         if (x.requires_grad or learns) and (not _open or _recording()):
             out.requires_grad = True
-            if swapped:
-                out._made, out._operands = (name, (None, db)), (y, x)
-            else:
-                out._made = name, (da if x.requires_grad else None, db if learns else None)
-                out._operands = x, y
+            first, second = (learns, x.requires_grad) if swapped else (x.requires_grad, learns)
+            out._made = name, (da if first else None, db if second else None)
+            out._operands = (y, x) if swapped else (x, y)
         return out
+    method.__name__, method.__qualname__ = general.__name__, f"Tensor.{general.__name__}"
     return method
 
 for _symbol, _pair in _PAIRS.items():

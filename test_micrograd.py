@@ -1684,6 +1684,9 @@ def test_a_neuron_goes_back_by_hand_too():
     out.grad = 10.0
     out._backward()
     assert (v.grad, w.grad, b.grad) == (30, 40, 10)
+    with no_grad():
+        out._backward()
+    assert (v.grad, w.grad, b.grad) == (60, 80, 20)
 
 
 def test_norms_and_attention_on_top_of_each_other_to_the_second_order():
@@ -1701,6 +1704,44 @@ class Tagged(Tensor):
     """A subclass with an attribute of its own."""
 
 
+class Reflecting(Tensor):
+    """A subclass whose reflected operators come first, and hand on."""
+
+    def __radd__(self, other):
+        return super().__radd__(other)
+
+    def __rmul__(self, other):
+        return super().__rmul__(other)
+
+
+def test_reflected_operators_of_a_subclass_pay_both_operands():
+    x, y = Tensor([3.0]), Reflecting([2.0])
+    (x * y + (x + y)).backward()
+    assert (x.grad.data, y.grad.data) == ([3.0], [4.0])
+    x = Tensor([3.0], requires_grad=False)
+    (x * y).backward()
+    assert x.grad is None and y.grad.data == [7.0]
+
+
+def test_names_with_a_hint_are_free_for_operations_of_ones_own(registry):
+    hint = vars(Tensor)["norm"]
+    try:
+        norm = elementwise("norm", lambda x: x * x, lambda g, out, x: 2 * g * x)
+        assert Tensor([2.0]).norm().data == [4.0] and Value(3.0).norm().data == norm(3.0) == 9.0
+    finally:
+        Tensor.norm = hint
+
+
+@pytest.mark.parametrize("cls", [Value, Tensor])
+def test_methods_pickle_and_have_names_for_their_arguments(cls):
+    for name in PUBLIC:
+        method = getattr(cls, name, None)
+        if inspect.isfunction(method) and not name.startswith("_"):
+            assert pickle.loads(pickle.dumps(method)) is method, name
+    assert cls(1.0).maximum(other=2.0).data == cls(3.0).minimum(other=2.0).data == 2.0
+    assert cls(-1.0).leaky_relu(slope=0.5).data == -0.5
+
+
 @pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_of_a_subclass_keep_its_own_attributes(twin_of):
     x = Tagged([1.0])
@@ -1715,6 +1756,13 @@ def test_empty_picks_and_nan_among_the_largest():
     assert x.grad.data == [[1.0, 1.0], [1.0, 1.0]]
     largest = micrograd.topk(Tensor([1.0, nan, 2.0]), 2)
     assert largest.indices.data == [1, 2] and largest.values.data[1] == 2.0
+
+
+def test_a_gradient_that_is_constant_has_nothing_to_differentiate():
+    x = Value(2.0)
+    slope, = grad(x.relu(), x, create_graph=True)
+    with pytest.raises(ValueError, match="nothing to differentiate"):
+        slope.backward()
 
 
 def test_no_grad_decorates_without_brackets_too():
@@ -1849,7 +1897,7 @@ def in_a_thread(action):
     return result[0]
 
 
-def interrupted(action, n):
+def interrupted(action, n, error=KeyboardInterrupt):
     """Run it with Ctrl-C at the n-th line of micrograd.py; whether it came to its end before that."""
     def trace(frame, event, argument):
         nonlocal n
@@ -1857,16 +1905,17 @@ def interrupted(action, n):
             return None
         n -= event == "line"
         if n == 0 and event == "line":
-            raise KeyboardInterrupt
+            raise error
         return trace
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         action()
-    except KeyboardInterrupt:
+    except error:
         return False
     finally:
         sys.settrace(before)
+    assert n > 0, f"{error.__name__} was lost"
     return True
 
 
@@ -1912,6 +1961,36 @@ def interrupt_at_every_line(root):
             assert slopes(nodes) == complete or not done and slopes(nodes) == before, f"half done at line {n}"
             assert recorded() is True, f"interrupted at line {n}, a graph is recorded no more"
         assert n > 20 and in_a_thread(lambda: [g.data for g in grad(root, nodes)]) == once
+
+
+def test_an_error_out_of_the_blue_ends_a_pass():
+    """A time limit, say: it is no error of a rule, after which the pass would begin again."""
+    root, n, done = graph_of_values(), 0, False
+    root.backward()
+    nodes = [node for node in graph_of(root) if node.grad is not node._NO_GRAD]
+    once = slopes(nodes)
+    while not done:
+        for node in nodes:
+            node.grad = None
+        n += 1
+        done = interrupted(root.backward, n, TimeoutError)
+        assert slopes(nodes) in (once, [None] * len(nodes))
+    assert n > 20 and slopes(nodes) == once
+
+
+def test_ctrl_c_at_any_line_of_a_neuron_and_of_its_weights():
+    neuron, n, done = Neuron(2, "tanh"), 0, False
+
+    def call():
+        neuron.w[1] = Value(2.0)
+        neuron.w[0].data, neuron.b.data = n / 8, 1.0
+        return neuron([3.0, 5.0])
+    while not done:
+        n += 1
+        done = interrupted(call, n)
+        expected = math.tanh(math.fsum([neuron.w[0].data * 3, neuron.w[1].data * 5, neuron.b.data]))
+        assert neuron([3.0, 5.0]).data == pytest.approx(expected, rel=1e-12)
+    assert n > 10
 
 
 def times(k, a):
@@ -2879,6 +2958,36 @@ def test_a_neuron_takes_equal_weights_of_another_kind():
     assert out.data == Fraction(5, 3) and neuron.w[0].grad == Fraction(1, 3)
 
 
+def test_a_neuron_may_have_plain_numbers():
+    neuron = Neuron(1, "linear")
+    neuron.w, neuron.b = [-1], 0
+    for weight in -1, -2, Fraction(-2), 1.0:            # hash(-1) is hash(-2)
+        neuron.w[0] = weight
+        Value(0.0).data = 1.0                           # data of some Value change
+        assert neuron([3]).data == 3 * weight and type(neuron([3]).data) is type(3 * weight)
+
+
+def test_a_dead_neuron_has_gradients_of_its_kind():
+    neuron = Neuron(1)
+    neuron.w[0].data = -1.0
+    neuron([2.0]).backward()
+    assert [(p.grad, type(p.grad)) for p in neuron.parameters()] == [(0, float)] * 2
+
+
+class Averaging(Neuron):
+    """A neuron that looks at its inputs itself."""
+
+    def __call__(self, x):
+        return sum(w * xi for w, xi in zip(self.w, x)) / len(x)
+
+
+def test_a_neuron_of_ones_own_in_a_layer_gets_a_list():
+    layer = Layer(2, 2)
+    layer.neurons[1] = Averaging(2)
+    layer.neurons[1].w[0].data = layer.neurons[1].w[1].data = 1.0
+    assert layer([Value(1.0), 3.0])[1].data == layer((1.0, 3.0))[1].data == 2.0
+
+
 def test_repr_of_modules():
     assert repr(MLP(2, [1, 1])) == "MLP of [Layer of [ReLUNeuron(2)], Layer of [LinearNeuron(1)]]"
     assert repr(Sequential(Sequential(Linear(2, 3), Tensor.relu), Linear(3, 1, bias=False))) == (
@@ -3822,6 +3931,8 @@ ValueError  Value(0.0).log()  log(0.0)
 ValueError  v.clip()  clip  low  high
 TypeError  t.clip(0, v)  clip
 TypeError  v.leaky_relu(t)  leaky_relu
+TypeError  v.leaky_relu(v)  leaky_relu
+OverflowError  dot([Value(10**400)], [Value(2)]).backward(0.5)  derivative of dot
 TypeError  (v * 2).backward('1')  backward  '1'
 ValueError  dot([v], [1.0, 2.0])  dot  1 weights  2 inputs
 TypeError  dot([v], ['a'])  dot
