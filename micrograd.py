@@ -522,8 +522,7 @@ def _comparison(operation, name):
     method.__name__, method.__qualname__ = name, f"Node.{name}"
     setattr(Node, name, method)
 
-_COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-for _name, _symbol in _COMPARISONS.items():
+for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
     _comparison(_operation(_symbol, getattr(operator, _name), None, None), f"__{_name}__")
 Node.__hash__ = lambda node: id(node)       # as keys nodes are themselves: ids differ, so == is not asked
 
@@ -4407,34 +4406,17 @@ for _name in FUNCTIONS:
 for _name in ("neg", "abs"):
     setattr(Node, f"__{_name}__", _fast_function(_OPERATIONS[_name], getattr(Node, f"__{_name}__")))
 
-def _fast_comparison(symbol, general):
-    """Comparisons: 2 times."""
-    forward = _OPERATIONS[symbol].forward
-
-    def method(x, y):
-        if _tracing or type(y) is not Value:
-            return forward(x._data, y) if type(y) in _PLAIN and not _tracing else general(x, y)
-        return forward(x._data, y._data)
-    return method
-
-for _name, _symbol in _COMPARISONS.items():
-    _set_for_values(f"__{_name}__", _fast_comparison(_symbol, getattr(Node, f"__{_name}__")))
-Value.__hash__ = Node.__hash__
-
 
 _VALUES, _SCALARS = {Value}, {Value, *_PLAIN}
 _writes = [0]       # changes before data of a Value are replaced, for Ctrl-C, and after, for other threads
-
-def _set_data(self, number):
-    number = number if type(number) in _PLAIN else _accepted_data("Value.data", number, True)
-    _writes[0] += 1
-    self._data = number
-    _writes[0] += 1
 
 def _assign_data(self, number):
     _writes[0] += 1
     self._data = number
     _writes[0] += 1
+
+def _set_data(self, number):
+    _assign_data(self, number if type(number) in _PLAIN else _accepted_data("Value.data", number, True))
 
 Value.data, Value._assign = Value.data.setter(_set_data), _assign_data
 
