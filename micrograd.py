@@ -4596,13 +4596,13 @@ def _in_slots(root, seed, pay, finish):
 def _give_up(nodes):
     if _lock._is_owned():                   # it may not have come so far
         try:
-            try:
-                _reset(nodes)
-            except BaseException:           # Ctrl-C here, too
-                _reset(nodes)
-                raise
-        finally:
+            _reset(nodes)
             _lock.release()
+        except BaseException:               # Ctrl-C once more
+            if _lock._is_owned():
+                _reset(nodes)
+                _lock.release()
+            raise
 
 def _reset(nodes):
     for node in nodes:
