@@ -140,11 +140,10 @@ class Node:
         _add_to_grads(_gradients(self, seed))
 
 _depth = ContextVar("depth", default=0)     # how many no_grad blocks hold in this thread, or asyncio task
-_open: List[None] = []                      # not empty: one is open somewhere; asked first, being quick
 
 def _recording():
     """Do operations record a graph? Not inside no_grad."""
-    return not _open or not _depth.get()
+    return not _depth.get()
 
 def _gradients(root, seed, create_graph=False):
     """{node: d root / d node} for root and all below it, starting with the gradient `seed` for root.
@@ -152,13 +151,7 @@ def _gradients(root, seed, create_graph=False):
     Nothing is recorded meanwhile, unless create_graph. The switch for that, _depth, is set in a copy of
     the context, so that it need not be set back after an error.
     """
-    if create_graph:
-        return copy_context().run(_pass, root, seed, 0)
-    _open.append(None)
-    try:
-        return copy_context().run(_pass, root, seed, 1)
-    finally:
-        _open.pop()
+    return copy_context().run(_pass, root, seed, 0 if create_graph else 1)
 
 def _pass(root, seed, depth):
     """A list that grows while we walk it takes the place of recursion: a graph may be a million nodes
@@ -2682,12 +2675,10 @@ class no_grad:
         return super().__new__(cls) if function is None else _quietly(function)
 
     def __enter__(self) -> None:
-        _open.append(None)
         _depth.set(_depth.get() + 1)
 
     def __exit__(self, *error: object) -> None:
         _depth.set(max(_depth.get() - 1, 0))
-        _open.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return _quietly(function)
@@ -4317,6 +4308,22 @@ Value._a = Node._operands           # the same slot
 _slow_init, Value.__init__ = Value.__init__, wraps(Value.__init__)(_fast_init)
 Value._make, Value._operands = _make_value, property(_get_operands, lambda node, operands: None)
 
+_open: List[None] = []              # not empty: a no_grad or a pass is open somewhere; quicker than _depth
+
+def _recording():
+    return not _open or not _depth.get()
+
+def _enter_no_grad(self):
+    _open.append(None)
+    _deeper(self)
+
+def _exit_no_grad(self, *error):
+    _back(self, *error)
+    _open.pop()
+
+_deeper, _back = no_grad.__enter__, no_grad.__exit__
+no_grad.__enter__, no_grad.__exit__ = _enter_no_grad, _exit_no_grad
+
 _blank = partial(_new, Value)       # with nothing in its slots yet
 
 def _set_for_values(name, f):
@@ -4757,7 +4764,16 @@ def _write(nodes, kept):
             node._grad = g
         raise
 
-_general_pass = _gradients
+_gradients_by_dicts = _gradients
+
+def _general_pass(root, seed, create_graph=False):
+    if create_graph:
+        return _gradients_by_dicts(root, seed, True)
+    _open.append(None)
+    try:
+        return _gradients_by_dicts(root, seed)
+    finally:
+        _open.pop()
 
 def _gradients(root, seed, create_graph=False):
     found, pay = {}, _pay_nodes if create_graph else _pay
