@@ -2641,7 +2641,9 @@ for _class in _outdated:
 @_method
 def _backward(self: Node) -> None:
     """This node's own step of the chain rule, as the first lecture calls it by hand: from its `.grad`
-    into the `.grad` of its operands."""
+    into the `.grad` of its operands. ValueError when it has none."""
+    if self._grad is None and any(self._rules):
+        raise ValueError(f"_backward: the result of {self._op} has no gradient yet: assign one, out.grad = 1.0")
     with no_grad():
         paid = [(operand, operand._take_in(None, rule(self._grad, self, *self._operands)))
                 for operand, rule in zip(self._operands, self._rules) if rule]

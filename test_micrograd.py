@@ -1687,6 +1687,7 @@ def test_a_neuron_goes_back_by_hand_too():
     with no_grad():
         out._backward()
     assert (v.grad, w.grad, b.grad) == (60, 80, 20)
+    Tensor([1.0])._backward()                   # a leaf without a gradient: there is nothing to do
 
 
 def test_norms_and_attention_on_top_of_each_other_to_the_second_order():
@@ -4020,6 +4021,8 @@ ValueError  linear(1.0, t)  linear
 ValueError  linear(t, t, [1.0])  linear  (1,)
 ValueError  (t > 2).backward()  backward  constant
 ValueError  t.backward([1.0])  backward  (1,)  (2, 3)
+ValueError  (t * 2)._backward()  result of *  gradient
+ValueError  y = v * 2; y.grad = None; y._backward()  result of *  gradient
 TypeError  t.backward(v)  backward  Value
 ValueError  t.grad = [1.0]  grad  (1,)  (2, 3)
 ValueError  grad(v, [v, Value(1.0)])  grad  input 1
