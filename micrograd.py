@@ -130,10 +130,10 @@ class Node:
         """Add d self / d node into `.grad` of every node that self depends on, itself included.
 
         `gradient`, of the shape of self, is where to start instead of ones: the result is then the
-        gradient of the sum of gradient * self. Called twice, it adds twice. ValueError when self was
-        made of constants, under no_grad, or is unpickled; ValueError or ArithmeticError when a
-        derivative does not exist, as that of sqrt at 0; RuntimeError when data were replaced in between.
-        After an error no `.grad` has changed.
+        gradient of the sum of gradient * self. Called twice, it adds twice. ValueError without a graph
+        (made of constants, under no_grad, unpickled); ValueError or ArithmeticError where a derivative
+        does not exist, as that of sqrt at 0; RuntimeError when data were replaced in between. After an
+        error no `.grad` has changed.
         """
         seed = self._seed(gradient)
         self._check_graph()
@@ -154,9 +154,8 @@ def _gradients(root, seed, create_graph=False):
     return copy_context().run(_pass, root, seed, 0 if create_graph else 1)
 
 def _pass(root, seed, depth):
-    """A list that grows while we walk it takes the place of recursion: a graph may be a million nodes
-    deep. What the pass has to know is in dicts of its own: when it fails, nothing was touched. (For
-    Values, "Fast paths" does the same in slots of the nodes.)"""
+    """The place of recursion takes a list that grows while we walk it: a graph may be a million nodes deep.
+    All state is in dicts of its own: when it fails, nothing was touched. (Values: see "Fast paths", too.)"""
     _depth.set(depth)
     uses, nodes = {root: 0}, [root]
     for node in nodes:                              # how many operations use each node
@@ -185,7 +184,6 @@ def _pass(root, seed, depth):
 _lock = RLock()                 # held while .grad is written, so that threads may share parameters
 
 def _add_to_grads(gradients):
-    """The end of backward()."""
     with _lock: _write_grads(gradients)     # on one line, so that Ctrl-C cannot fall between it and its end
 
 def _write_grads(gradients):
@@ -227,7 +225,6 @@ def grad(output: N, inputs: Union[N, Iterable[N]], create_graph: bool = False,
 # One entry per operation: its name, what it does to numbers, and for each operand its rule. Value and
 # Tensor both take their operations from here.
 
-
 def _operation(name, forward, *rules, text=""):
     """Enter an operation: a function of Values, of Tensors or of plain numbers.
 
@@ -254,7 +251,6 @@ def _operators(operation):
     def reflected(x, y):
         y = x._operand(operation.name, y)
         return y if y is NotImplemented else x._apply(operation, (y, x))
-
     return method, reflected
 
 def _power(x, y):
@@ -291,7 +287,6 @@ for _name, _entry in _ARITHMETIC.items():
 # is nan. It lets g pass at nan, so that a nan in the data is not hidden by a 0 in the gradient. The
 # share of one of two equals is g / 2 and not g * 0.5, which would make a float of a Fraction. In their own
 # rules g is an operand, and h the gradient of the result. (Names end in _ to leave the rest to users.)
-
 _gate = _operation("gate_", lambda g, x: type(g)(0) if x <= 0 else g,
                    lambda h, out, g, x: _gate(h, x), None, text="0.0 if y <= 0 else x")
 _share = _operation("share_", lambda g, x, y: type(g)(0) if x < y else g / 2 if x == y else g,
@@ -381,7 +376,6 @@ Node.__neg__, Node.__abs__ = (lambda x: _neg(x)), (lambda x: _abs(x))      # of 
 
 # ---- Value: one number -----------------------------------------------------------------------------
 
-
 class _NoGrad(float):
     """The 0.0 in the .grad of a Value before any pass. Optimizers leave alone what has this very object
     there, but not a 0.0 that a pass has found."""
@@ -419,7 +413,7 @@ class Value(Node):
         if more:
             _no_more("Value", more, "Value(data, label=...) takes one number")
         self._data = _accepted_data("Value", data, False)
-        self._grad, self.label, self._made, self._operands, self._uses = _NO_GRAD, label, _LEAF, (), 0
+        self._grad, self.label, self._made, self._operands = _NO_GRAD, label, _LEAF, ()
 
     @staticmethod
     def _make(data, op, operands, rules):
@@ -452,8 +446,7 @@ class Value(Node):
 
     def _check_graph(self):
         if not any(self._rules):
-            raise ValueError("backward: nothing to differentiate: this Value was made by no operation, of "
-                             "constants only, or under no_grad, or a pickle or copy has lost its graph")
+            raise ValueError("backward: nothing to differentiate: a leaf, a copy, of constants, or under no_grad")
 
     def _seed(self, gradient):
         one = type(self._data)(1)
@@ -4301,7 +4294,8 @@ def _make_value(data, op, operands, rules):
 
 def _fast_init(self, data, *more, label=""):
     if type(data) not in _PLAIN or more:
-        return _slow_init(self, data, *more, label=label)
+        _slow_init(self, data, *more, label=label)
+        data = self._data
     self._data, self._made, self._uses = data, _LEAF, 0
     self._grad, self.label = _NO_GRAD, label
     self._a = self._b = None
