@@ -446,7 +446,7 @@ class Value(Node):
 
     def _check_graph(self):
         if not any(self._rules):
-            raise ValueError("backward: nothing to differentiate: a leaf, a copy, of constants, or under no_grad")
+            raise ValueError("backward: nothing to differentiate: a leaf, a copy, constants or no_grad")
 
     def _seed(self, gradient):
         one = type(self._data)(1)
