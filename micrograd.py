@@ -4941,6 +4941,9 @@ def _broadcast(operation, operands):
             pass
     return _by_number(operation, operands)
 
+def _of_a_square(g, out, x, y):
+    return g * (x + y)
+
 def _fast_tensor_operator(operation, general, swapped):
     """Operators of a Tensor and a number, or a Tensor of its shape or of no dimensions: there is nothing to
     convert, and little to broadcast. Small ones: 1.5 times as fast."""
@@ -4970,6 +4973,8 @@ def _fast_tensor_operator(operation, general, swapped):
             first, second = (learns, x.requires_grad) if swapped else (x.requires_grad, learns)
             out._made = name, (da if first else None, db if second else None)
             out._operands = (y, x) if swapped else (x, y)
+            if y is x and name == "*":
+                out._made = "*", (None, _of_a_square)       # paid once: 1.01 times in the moons
         return out
     method.__name__, method.__qualname__ = general.__name__, f"Tensor.{general.__name__}"
     return method
