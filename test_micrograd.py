@@ -999,7 +999,7 @@ def words_in_cases():
 
 def public_names():
     for cls in Value, Tensor:
-        for name in filter(functools.partial(hasattr, cls), dir(cls)):     # some names only say what to write instead
+        for name in filter(functools.partial(hasattr, cls), dir(cls)):     # some names are but hints
             special = name.startswith("__") and getattr(cls, name) is not getattr(object, name, None)
             if not name.startswith("_") or special and callable(getattr(cls, name)) and name != "__hash__":
                 yield name
@@ -1861,7 +1861,6 @@ def test_pieces_and_wholes_add_up_in_any_order(create_graph):
         x = Tensor([[3, 5], [7, 11]])
         slope, = grad(sum(use(x) for use in order), x, create_graph)
         assert slope.data == [[1 + 2 + 6, 1 + 2 + 1 + 10], [2 + 14, 2 + 1 + 22]]
-
 
 
 # ----------------------------------------------------------------------------------------------------
